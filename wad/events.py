@@ -1,0 +1,147 @@
+"""What happened, as typed facts. The core publishes them; log, metrics, the event stream and the flow subscribe.
+
+Publishing is synchronous and never fails its publisher: a subscriber that raises is reported by the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from wad.models import InboxItem, OutboundMessage, Session, SessionId, Status
+
+log = logging.getLogger("wad.events")
+
+
+class SessionCreated(msgspec.Struct, frozen=True):
+    session: Session
+
+
+class SessionDeleted(msgspec.Struct, frozen=True):
+    session_id: SessionId
+    provider: str
+
+
+class SessionStateChanged(msgspec.Struct, frozen=True):
+    """A session's public state, or the reason for it, is another one now."""
+
+    status: Status
+    previous: str
+
+
+class ActorCrashed(msgspec.Struct, frozen=True):
+    """An actor ended with an exception that nobody expected. `restart_in` is None when it is given up."""
+
+    session_id: SessionId
+    provider: str
+    error: BaseException
+    restarts: int
+    restart_in: float | None
+
+
+class MessageQueued(msgspec.Struct, frozen=True):
+    """A 202: the message is on disk."""
+
+    message: OutboundMessage
+
+
+class MessageMoved(msgspec.Struct, frozen=True):
+    """An outbound message is in another state, and that is on disk."""
+
+    message: OutboundMessage
+
+
+class MessageReceived(msgspec.Struct, frozen=True):
+    """A customer's message, or an account event, is on disk for the first time."""
+
+    item: InboxItem
+
+
+class InboundDuplicate(msgspec.Struct, frozen=True):
+    provider: str
+
+
+class WebhookAnswered(msgspec.Struct, frozen=True):
+    """`result` is ok, bad_signature, malformed or unavailable."""
+
+    provider: str
+    result: str
+    seconds: float
+
+
+class ProviderCalled(msgspec.Struct, frozen=True):
+    """One request to a provider. `result` is ok or the error's code."""
+
+    provider: str
+    operation: str
+    result: str
+    seconds: float
+
+
+class Throttled(msgspec.Struct, frozen=True):
+    provider: str
+    scope: str
+    session_id: SessionId
+
+
+class BreakerChanged(msgspec.Struct, frozen=True):
+    session_id: SessionId
+    provider: str
+    previous: str
+    state: str
+
+
+class FlowDelivered(msgspec.Struct, frozen=True):
+    """One attempt to hand an item to its flow. `outcome` is answered, retry, dead, gone or rules."""
+
+    item: InboxItem
+    outcome: str
+    seconds: float
+
+
+class InboxDied(msgspec.Struct, frozen=True):
+    """An inbound item gave up: a dead letter."""
+
+    item: InboxItem
+
+
+Fact: TypeAlias = (
+    SessionCreated
+    | SessionDeleted
+    | SessionStateChanged
+    | ActorCrashed
+    | MessageQueued
+    | MessageMoved
+    | MessageReceived
+    | InboundDuplicate
+    | WebhookAnswered
+    | ProviderCalled
+    | Throttled
+    | BreakerChanged
+    | FlowDelivered
+    | InboxDied
+)
+Subscriber: TypeAlias = Callable[[Fact], None]
+
+
+class Events:
+    """The one stream of facts of a process."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Subscriber] = []
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        self._subscribers.append(subscriber)
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        self._subscribers.remove(subscriber)
+
+    def publish(self, fact: Fact) -> None:
+        for subscriber in self._subscribers:
+            try:
+                subscriber(fact)
+            except Exception:
+                log.exception("subscriber_failed", extra={"fact": type(fact).__name__})

@@ -1,0 +1,1 @@
+"""The flow service: what answers inbound messages."""

@@ -1,0 +1,1 @@
+"""The HTTP surface: routes, schemas, problems. It asks the supervisor and never sees a provider."""

@@ -1,0 +1,1 @@
+"""Providers: one module a way of reaching WhatsApp, all behind the contract in `base`."""

@@ -1,0 +1,1 @@
+"""A simulated WhatsApp network, for flow authors and for the tests."""

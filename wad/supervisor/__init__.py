@@ -1,0 +1,1 @@
+"""Supervision: restart policy, and the sessions that live under it."""
