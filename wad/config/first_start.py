@@ -1,0 +1,77 @@
+"""What wad makes for itself on its first start, so that a newcomer needs no configuration: its key and its token.
+
+Only for the stores that live in this process. With MongoDB several processes share what is stored, so the
+operator makes the key and the tokens, and `load` insists on them.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from pydantic import SecretBytes, SecretStr
+
+from wad.config.model import ApiToken, Auth, Config, Secrets
+from wad.config.problems import ConfigError, Problem
+
+MASTER_KEY_FILE: Final = "master-key"
+ADMIN_TOKEN_FILE: Final = "admin-token"  # noqa: S105  a file's name
+
+
+def ensure_secrets(config: Config) -> tuple[Config, list[Path]]:
+    """*config* with a master key and a token, and the files made for them just now, readable by the owner alone.
+
+    A key or a token in the configuration comes first, and no file is made or read for it then. The memory
+    store forgets everything, so its key needs no file.
+    """
+    if config.store.kind == "mongodb":
+        return config, []
+    made: list[Path] = []
+    changes: dict[str, Secrets | Auth] = {}
+    if config.secrets.master_key is None:
+        key = secrets.token_bytes(32)
+        if config.store.kind == "embedded":
+            written = _kept(config.store.data_dir / MASTER_KEY_FILE, base64.b64encode(key).decode(), made)
+            key = base64.b64decode(written)
+        changes["secrets"] = config.secrets.model_copy(update={"master_key": SecretBytes(key)})
+    if not config.auth.tokens:
+        token = _kept(config.store.data_dir / ADMIN_TOKEN_FILE, f"wad_{secrets.token_urlsafe(32)}", made)
+        changes["auth"] = Auth(tokens=(ApiToken(name="admin", token=SecretStr(token), scope="admin"),))
+    return config.model_copy(update=changes), made
+
+
+def _kept(path: Path, fresh: str, made: list[Path]) -> str:
+    """What the file holds; if there is none, *fresh*, once it is on disk."""
+    try:
+        if not path.exists():
+            _write(path, fresh)
+            made.append(path)
+        kept = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Problem("store.data_dir", f"{path} cannot be made or read: {error}")]) from error
+    if not kept:
+        raise ConfigError([Problem("store.data_dir", f"{path} is empty")])
+    return kept
+
+
+def _write(path: Path, text: str) -> None:
+    """Write and sync a file of mode 0600 that appears whole or not at all, and never over another."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{text}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(fresh, path)
+    finally:
+        fresh.unlink()
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

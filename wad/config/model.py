@@ -1,0 +1,302 @@
+"""Every key of the configuration, with its type and its default: what `config/wad.yaml` explains at length.
+
+Sections are frozen. A section left empty in the file has its defaults. Durations are seconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from wad.config.values import (
+    AllowedNetwork,
+    BaseUrl,
+    Bind,
+    Count,
+    Duration,
+    ExistingFile,
+    HttpUrl,
+    MasterKey,
+    Rate,
+    Secret,
+    Size,
+    Token,
+    WebSocketUrl,
+    at_least,
+)
+from wad.models import ShopId
+
+Scope: TypeAlias = Literal["admin", "shop"]
+FlowEventType: TypeAlias = Literal[
+    "message.status",
+    "session.state",
+    "session.qr",
+    "message.dead_letter",
+    "template.status",
+    "account.update",
+]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+def _host_name(value: Any) -> Any:
+    return socket.gethostname() if value is None else value
+
+
+class Node(Section):
+    """`id` names this process in leases and in status; unset, it is the host's name."""
+
+    id: Annotated[str, BeforeValidator(_host_name), Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(
+        default_factory=socket.gethostname
+    )
+
+
+class Http(Section):
+    bind: Annotated[tuple[Bind, ...], Field(min_length=1)] = ("127.0.0.1:8080",)
+    public_url: BaseUrl | None = None  # where providers reach the webhooks
+    max_body: Size = 4 * 2**20  # any request but an upload; Meta's webhooks are up to 3 MB
+    max_upload: Size = 100 * 2**20  # POST /media; the largest that WhatsApp takes is a document of 100 MB
+    max_header: Size = 16 * 2**10
+    max_connections: Annotated[Count, Field(ge=1)] = 1000
+    backlog: Annotated[Count, Field(ge=1)] = 512
+    body_timeout: Duration = 10  # to receive a request's body
+    response_timeout: Duration = 30  # to answer; streams are exempt
+    max_wait: Annotated[Duration, Field(validate_default=True)] = 25  # the longest `Prefer: wait`
+    read_timeout: Duration = 15
+    keep_alive_timeout: Duration = 5
+    grace: Duration = 20  # requests in hand at shutdown
+
+    @field_validator("max_wait")
+    @classmethod
+    def _a_wait_ends_in_an_answer(cls, value: float, info: ValidationInfo) -> float:
+        if value >= info.data.get("response_timeout", math.inf):
+            raise ValueError("should be shorter than response_timeout, or a wait would never be answered")
+        return value
+
+
+def _store_url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    if url not in ("embedded", "memory") and not url.startswith(("mongodb://", "mongodb+srv://")):
+        raise ValueError("should be embedded, memory or a URL that starts with mongodb://")
+    return value
+
+
+class Store(Section):
+    """`url` may hold a password, so it is a secret; `shown_url` is for people."""
+
+    url: Annotated[Secret, AfterValidator(_store_url)] = SecretStr("embedded")
+    database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,63}$")] = "wad"
+    data_dir: Path = Path("var")
+
+    @property
+    def kind(self) -> Literal["embedded", "memory", "mongodb"]:
+        match self.url.get_secret_value():
+            case "embedded":
+                return "embedded"
+            case "memory":
+                return "memory"
+            case _:
+                return "mongodb"
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without its user, password and options."""
+        if self.kind != "mongodb":
+            return self.kind
+        parts = urlsplit(self.url.get_secret_value())
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+class ApiToken(Section):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    token: Token
+    scope: Scope
+    shops: Annotated[frozenset[ShopId], Field(validate_default=True)] = frozenset()
+
+    @field_validator("shops")
+    @classmethod
+    def _shops_go_with_the_scope(cls, value: frozenset[ShopId], info: ValidationInfo) -> frozenset[ShopId]:
+        match info.data.get("scope"):
+            case "shop" if not value:
+                raise ValueError("is required with scope: shop, and names the shops that it may see")
+            case "admin" if value:
+                raise ValueError("does not go with scope: admin, which sees every shop")
+        return value
+
+
+class Auth(Section):
+    tokens: tuple[ApiToken, ...] = ()
+
+
+class Secrets(Section):
+    master_key: MasterKey | None = None
+    old_master_keys: tuple[MasterKey, ...] = ()  # still read, never written with
+
+
+class Flow(Section):
+    """Where customers' messages go by default; a session's `flowUrl` and `flowSecret` come first."""
+
+    url: HttpUrl | None = None
+    secret: Secret | None = None
+    timeout: Duration = 10
+    max_response: Size = 256 * 2**10
+    max_age: Duration = 86400  # then a dead letter: WhatsApp's service window is 24 h
+    rules: ExistingFile | None = None
+    events: tuple[FlowEventType, ...] = ()
+
+
+class HttpProvider(Section):
+    """What every provider with an HTTP API has."""
+
+    base_url: BaseUrl
+    timeout: Duration = 35  # one attempt, from the pool to the last byte of the answer
+    rate: Rate = 80  # sends a second of one number; Meta's and Twilio's default
+    burst: Annotated[Count, Field(ge=1)] = 80
+    pair_interval: Duration = 6  # Meta: one message in 6 s to one recipient...
+    pair_burst: Annotated[Count, Field(ge=1)] = 45  # ...with 45 ahead of time
+
+
+class MetaProvider(HttpProvider):
+    base_url: BaseUrl = "https://graph.facebook.com"
+    version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v26.0"
+    app_secret: Secret | None = None  # signs webhooks; a session's own comes first
+    verify_token: Secret | None = None  # the GET handshake; a session's own comes first
+
+
+class CloudApi(MetaProvider):
+    pass
+
+
+class MetaBusiness(MetaProvider):
+    pass
+
+
+class Twilio(HttpProvider):
+    base_url: BaseUrl = "https://api.twilio.com"
+
+
+class Dialog360(HttpProvider):
+    base_url: BaseUrl = "https://waba-v2.360dialog.io"
+
+
+class Baileys(Section):
+    web_socket_url: WebSocketUrl = "wss://web.whatsapp.com/ws/chat"
+    sessions_per_bridge: Annotated[Count, Field(ge=1)] = 20
+    node: Path | None = None  # unset: `node` on the PATH
+    client_version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] | None = None
+    noise_root_key: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
+    extra_ca: ExistingFile | None = None
+    rate: Rate = 1
+    burst: Annotated[Count, Field(ge=1)] = 3
+
+
+class Providers(Section):
+    cloud_api: CloudApi = CloudApi()
+    meta_business: MetaBusiness = MetaBusiness()
+    twilio: Twilio = Twilio()
+    dialog360: Dialog360 = Dialog360()
+    baileys: Baileys = Baileys()
+
+
+class Guard(Section):
+    allow: tuple[AllowedNetwork, ...] = ()
+
+
+class Retry(Section):
+    """When sending gives up. The waits between are fixed: 1 s doubling to 10 min, with jitter."""
+
+    max_attempts: Annotated[Count, Field(ge=1)] = 50
+    max_age: Duration = 86400
+
+
+class Limits(Section):
+    queue_per_session: Annotated[Count, Field(ge=1)] = 10_000
+    send_concurrency: Annotated[Count, Field(ge=1)] = 16  # chats of one session sent to at once
+    inbox_concurrency: Annotated[Count, Field(ge=1)] = 16  # chats of one session answered at once
+    requests_per_second: Rate = 50  # of one API token
+    request_burst: Annotated[Count, Field(ge=1)] = 100
+    retry: Retry = Retry()
+
+
+class Backoff(Section):
+    initial: Duration = 1
+    max: Annotated[Duration, Field(validate_default=True)] = 300
+
+    @field_validator("max")
+    @classmethod
+    def _grows(cls, value: float, info: ValidationInfo) -> float:
+        if value < info.data.get("initial", 0):
+            raise ValueError("should not be shorter than initial")
+        return value
+
+
+class Cooldown(Backoff):
+    """How long a session stays `failed` before it is tried again: growing, as it fails again."""
+
+    initial: Duration = 300
+    max: Annotated[Duration, Field(validate_default=True)] = 3600
+
+
+class Supervisor(Section):
+    """More than `intensity` restarts of one session within `period` make it `failed`, until its cooldown is over."""
+
+    intensity: Annotated[Count, Field(ge=1)] = 5
+    period: Duration = 60
+    backoff: Backoff = Backoff()
+    cooldown: Cooldown = Cooldown()
+    restore_concurrency: Annotated[Count, Field(ge=1)] = 50
+    grace: Duration = 35  # sends in hand at shutdown: as long as one attempt may take
+
+
+class Retention(Section):
+    """How long what is finished stays. What still has work to do is never removed."""
+
+    # Idempotency keys live in the messages and stand at least 7 days; Meta redelivers webhooks for 7 days,
+    # so what recognises a duplicate stays a day longer.
+    messages: Annotated[Duration, at_least("7d")] = 30 * 86400
+    inbox: Annotated[Duration, at_least("8d")] = 30 * 86400
+    dead_letters: Annotated[Duration, at_least("8d")] = 90 * 86400
+    events: Duration = 86400  # how far back a listener may resume
+    media: Duration = 30 * 86400  # Meta keeps a file for 30 days
+
+
+class Log(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, JSON elsewhere
+
+
+class Config(Section):
+    node: Node = Field(default_factory=Node)
+    http: Http = Http()
+    store: Store = Store()
+    auth: Auth = Auth()
+    secrets: Secrets = Secrets()
+    flow: Flow = Flow()
+    providers: Providers = Providers()
+    guard: Guard = Guard()
+    limits: Limits = Limits()
+    supervisor: Supervisor = Supervisor()
+    retention: Retention = Retention()
+    log: Log = Log()
