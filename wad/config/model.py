@@ -5,8 +5,10 @@ Sections are frozen. A section left empty in the file has its defaults. Duration
 
 from __future__ import annotations
 
+import base64
 import math
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
@@ -17,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretBytes,
     SecretStr,
     ValidationInfo,
     field_validator,
@@ -233,11 +236,13 @@ class Retry(Section):
 
 class Limits(Section):
     queue_per_session: Annotated[Count, Field(ge=1)] = 10_000
-    send_concurrency: Annotated[Count, Field(ge=1)] = 16  # chats of one session sent to at once
+    send_concurrency: Annotated[Count, Field(ge=1)] = 32  # chats of one session sent to at once
     inbox_concurrency: Annotated[Count, Field(ge=1)] = 16  # chats of one session answered at once
     requests_per_second: Rate = 50  # of one API token
     request_burst: Annotated[Count, Field(ge=1)] = 100
     retry: Retry = Retry()
+    settle_window: Duration = 600  # how long an `unknown` send waits for proof, before it is a dead letter
+    proof_ttl: Duration = 1800  # without a sign of life for so long, `connected` turns `degraded`
 
 
 class Backoff(Section):
@@ -300,3 +305,26 @@ class Config(Section):
     supervisor: Supervisor = Supervisor()
     retention: Retention = Retention()
     log: Log = Log()
+
+    def secret_values(self) -> list[str]:
+        """Every secret in here, for the log to know: none of them may appear in it."""
+        values = list(_secrets_in(self))
+        if self.store.kind == "mongodb":
+            values.append(urlsplit(self.store.url.get_secret_value()).password or "")
+        else:
+            values.remove(self.store.url.get_secret_value())  # `embedded` is a word, not a secret
+        return [value for value in values if value]
+
+
+def _secrets_in(value: Any) -> Iterator[str]:
+    match value:
+        case SecretStr():
+            yield value.get_secret_value()
+        case SecretBytes():
+            yield base64.b64encode(value.get_secret_value()).decode()
+        case BaseModel():
+            for _, inner in value:
+                yield from _secrets_in(inner)
+        case tuple():
+            for inner in value:
+                yield from _secrets_in(inner)
