@@ -19,13 +19,15 @@ _LONGEST: Final = 2000  # characters of one value: more is a body that someone l
 
 #: The fields a log line may have besides its own. Ids, words from closed sets, and numbers; never what a person
 #: wrote. A provider's message id is not here: a wamid holds the customer's number, in base64.
-FIELDS: Final = frozenset(
-    "session_id shop_id message_id request_id media_id node provider channel token_name phone "
-    "state previous desired_state reason needs_person outcome result operation type scope direction "
-    "code provider_code http_status retryable error error_code fact "
-    "attempts restarts restart_in retry_at retry_after due_at seconds count of restored left depth "
-    "method route status bind store path file files signal version pid fields capability event_type".split()  # noqa: SIM905
-)
+# fmt: off
+FIELDS: Final = frozenset({
+    "session_id", "shop_id", "message_id", "request_id", "media_id", "node", "provider", "channel", "token_name", "phone",
+    "state", "previous", "desired_state", "reason", "needs_person", "outcome", "result", "operation", "type", "scope", "direction",
+    "code", "provider_code", "http_status", "retryable", "error", "error_code", "fact",
+    "attempts", "restarts", "restart_in", "retry_at", "retry_after", "due_at", "seconds", "count", "of", "restored", "left", "depth",
+    "method", "route", "status", "bind", "store", "path", "file", "files", "signal", "version", "pid", "fields", "capability", "event_type",
+})
+# fmt: on
 
 _PHONE: Final = re.compile(
     r"""

@@ -57,7 +57,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 def _with_origin(problem: Problem, came_from: Mapping[str, str]) -> Problem:
     """A value that an environment variable set is mended there, so name it."""
     for path, name in came_from.items():
-        if problem.path == path or problem.path.startswith((f"{path}.", f"{path}[")):
+        inside = problem.path == path or problem.path.startswith((f"{path}.", f"{path}["))
+        if inside or path.startswith(f"{problem.path}."):
             return Problem(problem.path, f"{problem.detail} (set by {name})")
     return problem
 

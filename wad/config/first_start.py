@@ -16,6 +16,7 @@ from pydantic import SecretBytes, SecretStr
 
 from wad.config.model import ApiToken, Auth, Config, Secrets
 from wad.config.problems import ConfigError, Problem
+from wad.config.values import decoded_key
 
 MASTER_KEY_FILE: Final = "master-key"
 ADMIN_TOKEN_FILE: Final = "admin-token"  # noqa: S105  a file's name
@@ -32,15 +33,23 @@ def ensure_secrets(config: Config) -> tuple[Config, list[Path]]:
     made: list[Path] = []
     changes: dict[str, Secrets | Auth] = {}
     if config.secrets.master_key is None:
-        key = secrets.token_bytes(32)
         if config.store.kind == "embedded":
-            written = _kept(config.store.data_dir / MASTER_KEY_FILE, base64.b64encode(key).decode(), made)
-            key = base64.b64decode(written)
+            key = _kept_key(config.store.data_dir / MASTER_KEY_FILE, made)
+        else:
+            key = secrets.token_bytes(32)
         changes["secrets"] = config.secrets.model_copy(update={"master_key": SecretBytes(key)})
     if not config.auth.tokens:
         token = _kept(config.store.data_dir / ADMIN_TOKEN_FILE, f"wad_{secrets.token_urlsafe(32)}", made)
         changes["auth"] = Auth(tokens=(ApiToken(name="admin", token=SecretStr(token), scope="admin"),))
     return config.model_copy(update=changes), made
+
+
+def _kept_key(path: Path, made: list[Path]) -> bytes:
+    written = _kept(path, base64.b64encode(secrets.token_bytes(32)).decode(), made)
+    try:
+        return decoded_key(written)
+    except ValueError as error:
+        raise ConfigError([Problem("store.data_dir", f"{path} {error}")]) from None
 
 
 def _kept(path: Path, fresh: str, made: list[Path]) -> str:

@@ -76,8 +76,15 @@ class Node(Section):
     )
 
 
+def _somewhere(value: tuple[str, ...]) -> tuple[str, ...]:
+    # Not min_length: pydantic would count bad items as missing ones.
+    if not value:
+        raise ValueError("should not be empty")
+    return value
+
+
 class Http(Section):
-    bind: Annotated[tuple[Bind, ...], Field(min_length=1)] = ("127.0.0.1:8080",)
+    bind: Annotated[tuple[Bind, ...], AfterValidator(_somewhere)] = ("127.0.0.1:8080",)
     public_url: BaseUrl | None = None  # where providers reach the webhooks
     max_body: Size = 4 * 2**20  # any request but an upload; Meta's webhooks are up to 3 MB
     max_upload: Size = 100 * 2**20  # POST /media; the largest that WhatsApp takes is a document of 100 MB

@@ -70,8 +70,6 @@ def _detail(error: ErrorDetails, model: type[BaseModel]) -> str:
         case "greater_than_equal" | "greater_than":
             least = context.get("ge", context.get("gt"))
             return f"should be {'at least' if 'ge' in context else 'more than'} {least:g}"
-        case "too_short":
-            return "should not be empty"
         case "string_pattern_mismatch":
             return f"should match {context['pattern']}"
         case _:

@@ -54,15 +54,13 @@ def read(path: Path) -> tuple[dict[str, Any], list[Problem]]:
         return {}, [Problem(str(path), f"cannot be read: {error.strerror}")]
     except UnicodeDecodeError:
         return {}, [Problem(str(path), "should be text in UTF-8")]
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         tree = loader.get_single_data()
     except yaml.YAMLError as error:
         return {}, [Problem(str(path), f"is not YAML: {_where(error)}")]
     except ValueError:  # PyYAML's own, of a date such as 2026-13-45
         return {}, [Problem(str(path), "holds a date that does not exist; put it in quotes if it is none")]
-    finally:
-        loader.dispose()
     if tree is None:
         return {}, []
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):

@@ -7,7 +7,6 @@ is allowed there. No message ever repeats a secret.
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
 import math
 import re
@@ -157,17 +156,20 @@ def _visible_ascii(value: SecretStr) -> SecretStr:
     return value
 
 
-def _master_key(value: Any, info: ValidationInfo) -> Any:
-    text = _referred(value, info)
-    if isinstance(text, bytes) or not isinstance(text, str):
-        return text
+def decoded_key(text: str) -> bytes:
+    """The 32 bytes of a key in base64, of either alphabet."""
     try:
         key = base64.b64decode(text.strip().translate(str.maketrans("-_", "+/")), validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:  # not the alphabet, not the padding, not ASCII
         key = b""
     if len(key) != 32:
         raise ValueError("should be 32 bytes in base64, such as `openssl rand -base64 32` prints")
     return key
+
+
+def _master_key(value: Any, info: ValidationInfo) -> Any:
+    text = _referred(value, info)
+    return decoded_key(text) if isinstance(text, str) else text
 
 
 #: Text that `repr`, `str` and `model_dump` never show; read it with `.get_secret_value()`.
