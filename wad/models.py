@@ -423,6 +423,7 @@ class InboxItem(msgspec.Struct, frozen=True, kw_only=True):
     event: InboundMessage | AccountEvent | FlowEvent
     seq: int
     received_at: datetime
+    expires_at: datetime  # when its flow is no longer asked; a person's retry moves it
     # ------------------------------------------------------------------
     state: InboxState = InboxState.RECEIVED
     due_at: datetime | None = None

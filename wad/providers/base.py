@@ -132,8 +132,8 @@ class ProviderKind(Protocol):
     def account_of(self, credentials: Mapping[str, str]) -> str | None:
         """What its webhooks name a session by (Meta: the phone number id)."""
 
-    def webhook_secret(self, session: Session) -> str | None:
-        """The secret that signs this session's webhooks: its own, else the configured one."""
+    def webhook_secret(self, session: Session | None) -> str | None:
+        """The secret that signs the session's webhooks: its own, else (and for None) the configured one."""
 
     def verify_token(self, session: Session | None) -> str | None:
         """The token of the GET handshake: the session's own, else the configured one."""

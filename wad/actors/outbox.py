@@ -1,0 +1,429 @@
+"""A session's sends: intent on disk, then the wire, then what became of it.
+
+    queued ──claim──▶ sending ──┬─ accepted             the provider took it
+                                ├─ queued, not before T it surely did not go out
+                                ├─ failed               it was refused for good        (a dead letter)
+                                └─ unknown              it may have gone out: proof is awaited, then a dead letter
+
+`sending` is durable before a byte leaves, one message at a time, so that after a crash exactly those are in
+doubt. Nothing here decides what a provider's answer means: the provider's `Verdict` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from math import inf
+
+import trio
+
+from wad.actors.breaker import Breaker, Permit
+from wad.actors.lanes import Lanes, Workers
+from wad.actors.limiter import Limiter
+from wad.actors.services import Services
+from wad.errors import ProviderError, Scope, Verdict
+from wad.events import MessageMoved, Throttled
+from wad.models import (
+    Failure,
+    MessageId,
+    MessageState,
+    OutboundMessage,
+    Pending,
+    Session,
+    StatusUpdate,
+    with_status,
+)
+from wad.providers.base import Accepted, Connection
+
+#: Seconds before attempt 2, 3, ...; the last one repeats (reliability.md: outbound retry).
+RETRY_AFTER = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+#: How long a message that is being retried keeps the rest of its chat waiting, for the sake of order.
+HOLD = timedelta(minutes=15)
+#: Messages whose body is kept in memory between their 202 and their turn; the others are read again.
+BODIES = 256
+#: How long recording a result may go on once the actor is being cancelled.
+RECORD_GRACE = 5.0
+
+
+class Outbox:
+    """The sends of one session. It outlives restarts; `open` gives it the connection of this run."""
+
+    def __init__(
+        self,
+        services: Services,
+        session: Callable[[], Session],
+        *,
+        on_needs_person: Callable[[ProviderError], None],
+        on_accepted: Callable[[OutboundMessage], Awaitable[None]],
+        tell: Callable[[Sequence[OutboundMessage]], Awaitable[None]],
+    ) -> None:
+        """*tell* stores a step for the flow, where the flow wants to hear of it."""
+        self._services = services
+        self._session = session
+        self._tell = tell
+        self._on_needs_person = on_needs_person
+        self._on_accepted = on_accepted
+        settings = session().settings
+        self.limiter = Limiter(
+            rate=settings.rate or services.limits.rate, burst=settings.burst or services.limits.burst
+        )
+        self.breaker = Breaker(random=services.random)
+        self.lanes = Lanes()
+        self._workers = Workers(
+            self.lanes, self._deliver, concurrency=services.limits.send_concurrency, gate=self._gate
+        )
+        self._bodies: dict[MessageId, OutboundMessage] = {}
+        self._doubtful: set[MessageId] = set()
+        self.arriving = 0  # messages being written to the store right now: they count for the queue's bound
+        self._waiting: dict[MessageId, trio.Event] = {}
+        self._connection: Connection | None = None
+        self._nursery: trio.Nursery | None = None
+        self._ready = False  # whether the session may send now
+
+    # --- the actor's side ---------------------------------------------------------------------------
+
+    def open(self, connection: Connection, nursery: trio.Nursery) -> None:
+        self._connection = connection
+        self._nursery = nursery
+        self._workers.start()
+
+    def close(self) -> None:
+        """The run is over. The next one takes up what the store holds (`load`)."""
+        self._connection = self._nursery = None
+        self._ready = False
+        self.lanes.clear()
+        self._bodies.clear()
+        self._doubtful.clear()
+
+    @property
+    def depth(self) -> int:
+        """Messages that wait for their turn, scheduled ones included; those waiting for proof are not."""
+        return len(self.lanes) - len(self._doubtful)
+
+    def oldest_seconds(self) -> float:
+        """How long the oldest queued message has waited; 0 where none does. O(n)."""
+        oldest = min(
+            (item.created_at for item in self.lanes.items() if item.state == MessageState.QUEUED), default=None
+        )
+        return max(0.0, (self._services.now() - oldest).total_seconds()) if oldest else 0.0
+
+    async def load(self) -> None:
+        """Take up what the store holds. What an earlier run left in `sending` is in doubt: nobody saw its end."""
+        for item in await self._services.patient.open_messages(self._session().session_id):
+            if item.message_id in self.lanes:
+                continue
+            if item.state == MessageState.SENDING:
+                await self._doubt(item.message_id)
+            else:
+                self._add(item)
+        self._workers.wake(self._nursery)
+
+    def allow(self, ready: bool) -> None:
+        """Whether messages may leave. Those in hand finish either way."""
+        self._ready = ready
+        self._workers.wake(self._nursery)
+
+    async def drain(self) -> None:
+        """Claim nothing new, and return once what is in hand has its result on disk."""
+        await self._workers.stop()
+
+    def resume(self) -> None:
+        """Claim again, after a `drain`, as soon as the session may send."""
+        self._workers.start()
+        self._workers.wake(self._nursery)
+
+    # --- the callers' side --------------------------------------------------------------------------
+
+    def offer(self, message: OutboundMessage) -> None:
+        """*message* is on disk and open: send it when its turn comes."""
+        if message.message_id in self.lanes:
+            return
+        if len(self._bodies) < BODIES and message.state is MessageState.QUEUED:
+            self._bodies[message.message_id] = message
+        self._add(
+            Pending(
+                message.message_id,
+                message.chat,
+                message.seq,
+                message.created_at,
+                message.priority,
+                message.state,
+                message.due_at,
+            )
+        )
+        self._workers.wake(self._nursery)
+
+    def _add(self, item: Pending) -> None:
+        if item.state == MessageState.UNKNOWN:
+            self._doubtful.add(item.message_id)
+        self.lanes.add(item, due=self._due(item.due_at))
+
+    def forget(self, message_id: MessageId) -> None:
+        """The message was cancelled, or settled by a status."""
+        self.lanes.remove(message_id)
+        self._bodies.pop(message_id, None)
+        self._doubtful.discard(message_id)
+
+    def moved(self, message: OutboundMessage) -> None:
+        """*message* is in its new state on disk: tell whoever subscribed or waits."""
+        self._services.events.publish(MessageMoved(message))
+        if (event := self._waiting.pop(message.message_id, None)) is not None:
+            event.set()
+
+    def next_move(self, message_id: MessageId) -> trio.Event:
+        """Set when the message is next in another state. Take it before looking at the state."""
+        return self._waiting.setdefault(message_id, trio.Event())
+
+    # --- one message --------------------------------------------------------------------------------
+
+    def _gate(self, now: float) -> float:
+        if not self._ready:
+            return inf
+        return max(self.breaker.wait(now), self.limiter.wait(now))
+
+    async def _deliver(self, item: Pending) -> None:
+        message = self._bodies.pop(item.message_id, None)
+        if message is None:
+            message = await self._services.patient.message(item.message_id)
+        self._doubtful.discard(item.message_id)
+        if message is None or not message.is_open:
+            self.lanes.done(item)
+            return
+        match message.state:
+            case MessageState.UNKNOWN:
+                await self._give_up_on_proof(item, message)
+            case MessageState.SENDING:  # only after a crash in between: the result was never recorded
+                await self._doubt(message.message_id)
+                self.lanes.done(item)
+            case MessageState.QUEUED | MessageState.SCHEDULED:
+                await self._attempt(item, message)
+            case state:
+                raise AssertionError(f"an open message cannot be {state}")
+
+    async def _attempt(self, item: Pending, message: OutboundMessage) -> None:
+        now = self._services.now()
+        if message.expires_at <= now:
+            expired = message.moved(MessageState.EXPIRED, now, error=message.error, dead=True)
+            await self._record(message, expired)
+            self.lanes.done(item)
+            return
+        clock = trio.current_time()
+        if (pause := self.limiter.reserve(message.chat, clock)) > 0:
+            self._bodies[message.message_id] = message
+            self.lanes.again(item, clock + pause, hold=True)
+            return
+        permit = self.breaker.permit(clock)
+        if permit is None:
+            self._bodies[message.message_id] = message
+            self.lanes.again(item, clock + self.breaker.wait(clock), hold=True)
+            return
+        sending = message.moved(
+            MessageState.SENDING, now, attempts=message.attempts + 1, epoch=self._session().epoch, due_at=None
+        )
+        try:
+            claimed = await self._services.patient.save_message(message, sending)
+        except BaseException:
+            self.breaker.release(permit)
+            raise
+        if not claimed:  # cancelled, or settled, since we read it
+            self.breaker.release(permit)
+            self.lanes.again(item, clock, hold=True)
+            return
+        self.moved(sending)
+        await self._send(item, sending, permit)
+
+    async def _send(self, item: Pending, sending: OutboundMessage, permit: Permit) -> None:
+        assert self._connection is not None
+        started = trio.current_time()
+        try:
+            accepted = await self._connection.send(sending)
+        except ProviderError as error:
+            now = trio.current_time()
+            self.breaker.record(permit, ok=not error.health, seconds=now - started, now=now)
+            await self._refused(item, sending, error)
+        except trio.Cancelled:
+            self.breaker.release(permit)
+            await self._in_doubt(item, sending, "wad stopped before the provider answered")
+            raise
+        except Exception:  # a bug in the provider: this one is in doubt, and the actor crashes
+            self.breaker.release(permit)
+            await self._in_doubt(item, sending, "the provider's code crashed while it was being sent")
+            raise
+        else:
+            now = trio.current_time()
+            self.breaker.record(permit, ok=True, seconds=now - started, now=now)
+            self.limiter.sent(sending.chat, now)
+            await self._took(item, sending, accepted)
+
+    async def _took(self, item: Pending, sending: OutboundMessage, accepted: Accepted) -> None:
+        done = sending.moved(
+            MessageState.ACCEPTED,
+            self._services.now(),
+            note=accepted.note,
+            provider_message_id=accepted.provider_message_id,
+        )
+        stands = await self._record(sending, done)
+        self.lanes.done(item)
+        if stands is not None:
+            await self._on_accepted(stands)
+
+    async def _refused(self, item: Pending, sending: OutboundMessage, error: ProviderError) -> None:
+        now = self._services.now()
+        clock = trio.current_time()
+        match error.verdict:
+            case Verdict.UNKNOWN:
+                await self._in_doubt(item, sending, None, error=error)
+            case Verdict.REJECTED:
+                failed = sending.moved(MessageState.FAILED, now, error=Failure.of(error), dead=True)
+                await self._record(sending, failed)
+                self.lanes.done(item)
+            case Verdict.NEEDS_PERSON:
+                # The account's trouble, not this message's: it keeps its place, and its attempt is not counted.
+                queued = sending.moved(
+                    MessageState.QUEUED, now, error=Failure.of(error), attempts=sending.attempts - 1
+                )
+                self._on_needs_person(error)
+                await self._record(sending, queued)
+                self.lanes.again(item, clock, hold=True)
+            case Verdict.NOT_SENT | Verdict.THROTTLED:
+                if error.verdict is Verdict.THROTTLED:
+                    self._throttle(sending, error, clock)
+                await self._retry(item, sending, error)
+
+    def _throttle(self, message: OutboundMessage, error: ProviderError, clock: float) -> None:
+        self._services.events.publish(
+            Throttled(message.provider, error.scope.name.lower(), message.session_id)
+        )
+        match error.scope:
+            case Scope.NUMBER:
+                self.limiter.slow(clock, retry_after=error.retry_after)
+            case Scope.PAIR | Scope.GROUP:
+                self.limiter.delay_pair(message.chat, clock, retry_after=error.retry_after)
+            case Scope.ACCOUNT:
+                self.limiter.pause(clock + (error.retry_after or 60.0))
+            case Scope.MARKETING:
+                self.limiter.pause_marketing(clock + (error.retry_after or 3600.0))
+
+    async def _retry(self, item: Pending, sending: OutboundMessage, error: ProviderError) -> None:
+        now = self._services.now()
+        limits = self._services.limits
+        retry = self._session().settings.retry or {}
+        pause = RETRY_AFTER[min(sending.attempts, len(RETRY_AFTER)) - 1]
+        pause *= 1 + self._services.random.uniform(-0.2, 0.2)
+        if error.retry_after is not None:
+            pause = max(pause, min(error.retry_after, 3600.0))
+        due_at = now + timedelta(seconds=pause)
+        if sending.attempts >= retry.get("maxAttempts", limits.max_attempts):
+            gave_up = sending.moved(
+                MessageState.FAILED, now, error=Failure.of(error), note="gave up: too many attempts", dead=True
+            )
+        elif due_at >= sending.expires_at:
+            gave_up = sending.moved(MessageState.EXPIRED, now, error=Failure.of(error), dead=True)
+        else:
+            queued = sending.moved(MessageState.QUEUED, now, error=Failure.of(error), due_at=due_at)
+            await self._record(sending, queued)
+            first = sending.send_at or sending.created_at
+            self.lanes.again(item, trio.current_time() + pause, hold=now - first < HOLD)
+            return
+        await self._record(sending, gave_up)
+        self.lanes.done(item)
+
+    # --- what cannot be known -----------------------------------------------------------------------
+
+    async def _in_doubt(
+        self, item: Pending, sending: OutboundMessage, note: str | None, *, error: ProviderError | None = None
+    ) -> None:
+        """The send may have gone out. Its lane goes on: what went out, or did not, will not be sent again."""
+        unknown = self._unknown(sending, note, error)
+        stands = await self._record(sending, unknown)
+        self.lanes.done(item)
+        if stands is unknown:
+            self.offer(unknown)  # taken again when the window for proof ends
+
+    async def _doubt(self, message_id: MessageId) -> None:
+        """A run that is over left *message_id* in `sending`."""
+        sending = await self._services.patient.message(message_id)
+        if sending is None or sending.state is not MessageState.SENDING:
+            return
+        unknown = self._unknown(sending, "wad ended before the provider's answer was recorded", None)
+        if await self._record(sending, unknown) is unknown:
+            self.offer(unknown)
+
+    def _unknown(
+        self, sending: OutboundMessage, note: str | None, error: ProviderError | None
+    ) -> OutboundMessage:
+        now = self._services.now()
+        return sending.moved(
+            MessageState.UNKNOWN,
+            now,
+            error=Failure.of(error) if error else Failure("unknown_outcome", note or "", None, False),
+            note=note,
+            due_at=now + self._services.limits.settle_window,
+        )
+
+    async def _give_up_on_proof(self, item: Pending, message: OutboundMessage) -> None:
+        """The window for proof is over: a dead letter, or another try where the session asked for that."""
+        now = self._services.now()
+        if message.due_at is not None and message.due_at > now:  # the clock was set back meanwhile
+            self._doubtful.add(item.message_id)
+            self.lanes.again(item, self._due(message.due_at), hold=False)
+            return
+        if self._session().settings.duplicates == "at_least_once" and message.expires_at > now:
+            queued = message.moved(
+                MessageState.QUEUED,
+                now,
+                note="no proof came: sent again, as the session's `duplicates` says",
+                maybe_duplicate=True,
+                due_at=None,
+            )
+            await self._record(message, queued)
+            self.lanes.again(item, trio.current_time(), hold=True)
+            return
+        await self._record(
+            message,
+            message.moved(
+                MessageState.UNKNOWN, now, error=message.error, note="no proof came", dead=True, due_at=None
+            ),
+        )
+        self.lanes.done(item)
+
+    async def _record(self, old: OutboundMessage, new: OutboundMessage) -> OutboundMessage | None:
+        """Write *new* over *old*, and return what stands (None: the message is gone).
+
+        What is known of a send must reach the disk even while the actor is being cancelled: it is written
+        again then, shielded, for a bounded time. The write is a compare-and-set, so twice is once.
+        """
+        try:
+            return await self._write(old, new)
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + RECORD_GRACE):
+                await self._write(old, new)
+            raise
+
+    async def _write(self, old: OutboundMessage, new: OutboundMessage) -> OutboundMessage | None:
+        """Where a status was faster than our own record, it knows more than we do: only what it lacks is added."""
+        store = self._services.patient
+        if new.dead or new.state is MessageState.ACCEPTED:
+            await self._tell([new])  # first: if we die in between, it is told twice rather than never
+        while not await store.save_message(old, new):
+            current = await store.message(old.message_id)
+            if current is None or new.provider_message_id is None:
+                return current
+            merged = with_status(
+                current,
+                StatusUpdate(
+                    provider_message_id=new.provider_message_id, state=MessageState.ACCEPTED, at=new.updated_at
+                ),
+            )
+            if merged is None:
+                return current
+            old, new = current, merged
+        self.moved(new)
+        return new
+
+    def _due(self, due_at: datetime | None) -> float:
+        """*due_at* on the trio clock; -inf where there is nothing to wait for."""
+        if due_at is None:
+            return -inf
+        seconds = (due_at - self._services.now()).total_seconds()
+        return trio.current_time() + seconds if seconds > 0 else -inf

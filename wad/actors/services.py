@@ -1,0 +1,44 @@
+"""What every actor of a process shares: the store, the facts, the clock, the flow, the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+
+import trio
+
+from wad.events import Events
+from wad.flow.delivery import Flows
+from wad.models import utc_now
+from wad.store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much one session may hold and do at once."""
+
+    queue_per_session: int = 10_000
+    send_concurrency: int = 32  # chats of one session with a send in the air
+    inbox_concurrency: int = 16  # chats of one session whose flow is being asked
+    message_ttl: timedelta = timedelta(hours=24)  # when `expiresAt` is unset
+    max_attempts: int = 50
+    settle_window: timedelta = timedelta(minutes=10)  # how long `unknown` waits for proof
+    proof_ttl: float = 1800.0  # seconds after which `connected` without a sign of life is `degraded`
+    connect_backoff: tuple[float, float] = (1.0, 300.0)
+    rate: float = 80.0  # Meta's default throughput, messages a second
+    burst: int = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    store: Store  # raises StoreUnavailable: for calls somebody waits for
+    patient: Store  # waits an outage out: for an actor's own work
+    events: Events
+    flows: Flows
+    limits: Limits = Limits()
+    node: str = "local"
+    now: Callable[[], datetime] = utc_now
+    random: Random = field(default_factory=Random)
+    connecting: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(50))

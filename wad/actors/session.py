@@ -1,0 +1,460 @@
+"""One WhatsApp session: the only task that touches its provider, limiter and breaker.
+
+The object outlives its runs. `run` is one life: it opens the connection, takes up what the store holds, makes
+the world match the desired state, and serves its mailbox until it crashes or is cancelled. Idle, it is a
+single sleeping task: sends and deliveries start tasks of their own while they have work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import msgspec
+import trio
+
+from wad.actors.inbox import Inbox, flow_events_of
+from wad.actors.mailbox import Envelope, Mailbox
+from wad.actors.outbox import Outbox
+from wad.actors.requests import Call, Connect, Disconnect, Probe, Reopen
+from wad.actors.services import Services
+from wad.actors.statuses import Statuses
+from wad.errors import ProviderError, StoreUnavailable
+from wad.events import ProviderCalled, SessionStateChanged
+from wad.models import (
+    Content,
+    DesiredState,
+    FlowEvent,
+    Inbound,
+    InboundMessage,
+    InboxItem,
+    OutboundMessage,
+    QueueStatus,
+    Reason,
+    Session,
+    SessionState,
+    Status,
+    StatusUpdate,
+    new_rev,
+)
+from wad.providers.base import Connection, Proof, ProviderKind
+
+class SessionActor:
+    """A session and its life. `submit` and `receive` may be called by anybody: they go through the store."""
+
+    __slots__ = (
+        "_changed",
+        "_connect_scope",
+        "_connection",
+        "_nursery",
+        "_proof_at",
+        "_queue_replies",
+        "_reopening",
+        "_runs",
+        "_save_lock",
+        "_saving",
+        "_services",
+        "_stored",
+        "ended",
+        "inbox",
+        "kind",
+        "last_ack_at",
+        "last_inbound_at",
+        "last_outbound_at",
+        "mailbox",
+        "next_retry_at",
+        "outbox",
+        "restarts",
+        "revived",
+        "session",
+        "since",
+        "statuses",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        kind: ProviderKind,
+        services: Services,
+        *,
+        queue_replies: Callable[[SessionActor, InboxItem, Sequence[Content]], Awaitable[None]],
+    ) -> None:
+        # In the store this actor's writes carry the next epoch: whatever an earlier life still does is older.
+        self.session = msgspec.structs.replace(session, owner=services.node, epoch=session.epoch + 1)
+        self._stored = session
+        self.kind = kind
+        self.mailbox = Mailbox()
+        self.restarts = 0
+        self.ended = trio.Event()  # set when it lives no more
+        self.revived = trio.Event()  # set to end the cooldown of a failed session
+        self.since = session.updated_at
+        self.next_retry_at: datetime | None = None
+        self.last_inbound_at: datetime | None = None
+        self.last_outbound_at: datetime | None = None
+        self.last_ack_at: datetime | None = None
+        self._services = services
+        self._queue_replies = queue_replies
+        self._runs = 0
+        self._nursery: trio.Nursery | None = None
+        self._connection: Connection | None = None
+        self._changed: trio.Event | None = None
+        self._connect_scope: trio.CancelScope | None = None
+        self._reopening = False
+        self._proof_at: float | None = None
+        self._save_lock: trio.Lock | None = None
+        self._saving = False
+        self.inbox = Inbox(
+            services,
+            self._current,
+            queue_replies=lambda item, replies: self._queue_replies(self, item, replies),
+            on_gone=self._disable_flow,
+        )
+        self.outbox = Outbox(
+            services,
+            self._current,
+            on_needs_person=self._needs_person,
+            on_accepted=self._accepted,
+            tell=self._tell,
+        )
+        self.statuses = Statuses(services, self._current, self.outbox, tell=self._tell)
+
+    def __repr__(self) -> str:
+        return f"<SessionActor {self.session.session_id} {self.session.provider} {self.session.state}>"
+
+    # --- the snapshot: from memory, no I/O ----------------------------------------------------------
+
+    def status(self) -> Status:
+        session = self.session
+        now = trio.current_time()
+        state, reason = self._truth(now)
+        return Status(
+            session_id=session.session_id,
+            shop_id=session.shop_id,
+            provider=session.provider,
+            phone_number=session.phone_number,
+            desired_state=session.desired_state,
+            state=state,
+            is_connected=state is SessionState.CONNECTED,
+            reason=reason,
+            last_seen=session.last_seen,
+            qr_code=session.qr_code,
+            since=self.since,
+            link="linked" if session.state in (SessionState.CONNECTED, SessionState.DEGRADED) else None,
+            last_inbound_at=self.last_inbound_at,
+            last_outbound_at=self.last_outbound_at,
+            last_ack_at=self.last_ack_at,
+            restarts=self.restarts,
+            next_retry_at=self.next_retry_at,
+            breaker=self.outbox.breaker.state(now),
+            queue=QueueStatus(self.outbox.depth, round(self.outbox.oldest_seconds(), 1)),
+            node=self._services.node,
+        )
+
+    @property
+    def proof_age(self) -> float:
+        """Seconds since the account last gave a sign of life; inf where it never did in this process."""
+        return float("inf") if self._proof_at is None else trio.current_time() - self._proof_at
+
+    def _truth(self, now: float) -> tuple[SessionState, Reason | None]:
+        """The state, with what memory knows better than the last write: stale proof, an open breaker."""
+        session = self.session
+        if session.state is not SessionState.CONNECTED:
+            return session.state, session.reason
+        if (breaker := self.outbox.breaker.state(now)) in ("open", "isolated"):
+            return SessionState.DEGRADED, Reason(
+                f"breaker_{breaker}", "sends are held: too many calls to the provider failed"
+            )
+        if self.proof_age > self._services.limits.proof_ttl:
+            return SessionState.DEGRADED, Reason(
+                "proof_stale", f"the account gave no sign of life for {self._services.limits.proof_ttl:.0f} s"
+            )
+        return session.state, session.reason
+
+    def _current(self) -> Session:
+        return self.session
+
+    # --- one life -----------------------------------------------------------------------------------
+
+    async def run(self, *, has_work: bool) -> None:
+        """Live until cancelled. Whatever is raised is a crash.
+
+        *has_work*: whether the store may hold open rows. Only a restore that looked can say no.
+        """
+        load = has_work or self._runs > 0
+        self._runs += 1
+        try:
+            while True:
+                self._reopening = False
+                async with self.kind.open(self.session, self) as connection, trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    self._connection = connection
+                    self.outbox.open(connection, nursery)
+                    self.inbox.open(nursery)
+                    if load:
+                        await self._load()
+                    if self.session.desired_state is DesiredState.CONNECTED:
+                        self._start_connecting()
+                    await self.mailbox.serve(self._handle)
+                if not self._reopening:
+                    return
+                self._closed()
+                load = True
+        finally:
+            self._closed()
+
+    def _closed(self) -> None:
+        self._nursery = self._connection = None
+        self.outbox.close()
+        self.inbox.close()
+
+    async def _load(self) -> None:
+        await self.statuses.load()
+        await self.outbox.load()
+        await self.inbox.load()
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has anything open at all."""
+        return len(self.outbox.lanes) > 0 or len(self.inbox.lanes) > 0
+
+    async def drain(self) -> None:
+        """Take up nothing new; return once what is in hand has its result on disk."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.outbox.drain)
+            nursery.start_soon(self.inbox.drain)
+
+    async def _handle(self, envelope: Envelope) -> None:
+        assert self._nursery is not None
+        assert self._connection is not None
+        match envelope.request:
+            case Call(work=work):
+                self._nursery.start_soon(envelope.settle, partial(work, self._connection))
+            case Connect():
+                await envelope.settle(self._connect_now)
+            case Probe():
+                await envelope.settle(self._probe)
+            case Disconnect():
+                await envelope.settle(self._disconnect)
+            case Reopen():
+                await envelope.settle(self._reopen)
+            case other:
+                raise AssertionError(f"an actor cannot be asked for {other!r}")
+
+    async def _reopen(self) -> None:
+        await self.drain()
+        self._reopening = True
+        assert self._nursery is not None
+        self._nursery.cancel_scope.cancel()
+
+    # --- connecting ---------------------------------------------------------------------------------
+
+    async def _connect_now(self) -> None:
+        self._stop_connecting()
+        self._start_connecting()
+
+    async def _probe(self) -> None:
+        if self._connect_scope is None and self.session.desired_state is DesiredState.CONNECTED:
+            self._start_connecting(quietly=True)
+
+    async def _disconnect(self) -> None:
+        self._stop_connecting()
+        self.outbox.allow(False)
+        await self.outbox.drain()
+        self.outbox.resume()
+        self._set(SessionState.DISCONNECTED, None)
+
+    def _start_connecting(self, *, quietly: bool = False) -> None:
+        assert self._nursery is not None
+        scope = self._connect_scope = trio.CancelScope()
+        self._nursery.start_soon(self._connect, scope, quietly)
+
+    def _stop_connecting(self) -> None:
+        if self._connect_scope is not None:
+            self._connect_scope.cancel()
+            self._connect_scope = None
+
+    async def _connect(self, scope: trio.CancelScope, quietly: bool) -> None:
+        """Ask the provider for proof until it gives some, or says that a person is needed."""
+        first, most = self._services.limits.connect_backoff
+        pause = first
+        with scope:
+            if not quietly:
+                self._set(SessionState.CONNECTING, None)
+            while not await self._connected():
+                if self.session.state in (SessionState.BAD_CREDENTIALS, SessionState.LOGGED_OUT):
+                    break
+                wait = pause * self._services.random.uniform(0.5, 1.0)
+                self.next_retry_at = self._services.now() + timedelta(seconds=wait)
+                await trio.sleep(wait)
+                pause = min(pause * 2, most)
+            self.next_retry_at = None
+        if self._connect_scope is scope:
+            self._connect_scope = None
+
+    async def _connected(self) -> bool:
+        """One try. How many sessions of the process try at once is bounded."""
+        assert self._connection is not None
+        try:
+            async with self._services.connecting:
+                proof = await self._connection.connect()
+        except ProviderError as error:
+            if error.needs_person:
+                self._needs_person(error)
+            else:
+                was_up = self.session.state in (SessionState.CONNECTED, SessionState.DEGRADED)
+                self._set(
+                    SessionState.DEGRADED if was_up else SessionState.CONNECTING, Reason(error.code, error.detail)
+                )
+            return False
+        self._proven(proof)
+        return True
+
+    def _proven(self, proof: Proof) -> None:
+        self._alive()
+        self.session = msgspec.structs.replace(
+            self.session,
+            phone_number=proof.phone_number or self.session.phone_number,
+            connection_data=proof.data,
+            last_seen=self._services.now(),
+        )
+        self._set(SessionState.CONNECTED, None)
+        self.outbox.allow(True)
+
+    def _needs_person(self, error: ProviderError) -> None:
+        state = SessionState.LOGGED_OUT if error.code == "logged_out" else SessionState.BAD_CREDENTIALS
+        self.outbox.allow(False)
+        self._set(state, Reason(error.code, error.detail, needs_person=True))
+
+    async def failed(self, reason: Reason, retry_at: datetime) -> None:
+        """The supervisor gave up on restarting for now."""
+        self._set(SessionState.FAILED, reason)
+        self.next_retry_at = retry_at
+        await self.change(store_patiently=True)
+
+    def retune(self) -> None:
+        """Take up the limits of changed settings."""
+        settings, limits = self.session.settings, self._services.limits
+        self.outbox.limiter.retune(
+            trio.current_time(), rate=settings.rate or limits.rate, burst=settings.burst or limits.burst
+        )
+
+    def _alive(self) -> None:
+        """The account gave a sign of life."""
+        self._proof_at = trio.current_time()
+
+    # --- what a connection tells (providers.base.Link) ----------------------------------------------
+
+    def called(self, operation: str, result: str, seconds: float) -> None:
+        self._services.events.publish(ProviderCalled(self.session.provider, operation, result, seconds))
+
+    async def received(self, events: Sequence[Inbound]) -> None:
+        """Store what came in, whoever carried it. On return it is on disk. Raises StoreUnavailable."""
+        if not events:
+            return
+        now = self._services.now()
+        self._alive()
+        statuses = [event for event in events if isinstance(event, StatusUpdate)]
+        others = [event for event in events if not isinstance(event, StatusUpdate)]
+        if any(isinstance(event, InboundMessage) for event in others):
+            self.last_inbound_at = now
+        if statuses:
+            self.last_ack_at = now
+            await self.statuses.receive(statuses)
+        if others:
+            await self.inbox.receive(others)
+
+    # --- hooks of the parts -------------------------------------------------------------------------
+
+    async def _accepted(self, message: OutboundMessage) -> None:
+        self._alive()
+        self.last_outbound_at = message.updated_at
+        await self.statuses.accepted(message)
+
+    async def _tell(self, messages: Sequence[OutboundMessage]) -> None:
+        """Store what became of *messages* for the flow, where it asked for that."""
+        flows = self._services.flows
+        if flows.wants(self.session, "message.status") or flows.wants(self.session, "message.dead_letter"):
+            await self.inbox.tell([event for message in messages for event in flow_events_of(message)])
+
+    async def _disable_flow(self) -> None:
+        await self.change(
+            store_patiently=True,
+            settings=msgspec.structs.replace(self.session.settings, flow_disabled=True),
+        )
+        self._set(self.session.state, Reason("flow_gone", "the flow answered 410 Gone and is disabled"))
+
+    # --- the stored document ------------------------------------------------------------------------
+
+    def _set(self, state: SessionState, reason: Reason | None) -> None:
+        """Be in *state* because of *reason*: at once in memory, soon on disk."""
+        before = self.session
+        if before.state is state and before.reason == reason:
+            return
+        if before.state is not state:
+            self.since = self._services.now()
+        self.session = msgspec.structs.replace(
+            before, state=state, reason=reason, is_connected=state is SessionState.CONNECTED
+        )
+        self._services.events.publish(SessionStateChanged(self.status(), before.state))
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+        self._save_soon()
+
+    async def change_of_state(self) -> None:
+        """Return when the state, or its reason, is another one."""
+        if self._changed is None:
+            self._changed = trio.Event()
+        await self._changed.wait()
+
+    def _save_soon(self) -> None:
+        if self.session is self._stored:
+            return
+        if not self._saving and self._nursery is not None:
+            self._saving = True
+            self._nursery.start_soon(self._save)
+
+    async def _save(self) -> None:
+        try:
+            while self.session is not self._stored:
+                await self.change(store_patiently=True)
+        finally:
+            self._saving = False
+        session = self.session
+        if self._services.flows.wants(session, "session.state"):
+            status = msgspec.to_builtins(self.status())
+            await self.inbox.tell(
+                [FlowEvent(type="session.state", dedupe_key=f"s:{session.rev}", data=status)]
+            )
+
+    async def change(self, *, store_patiently: bool = False, **changes: Any) -> Session:
+        """Write *changes*, and whatever memory knows since the last write. Raises StoreUnavailable.
+
+        All writes of a session's document come through here, one at a time.
+        """
+        store = self._services.patient if store_patiently else self._services.store
+        if self._save_lock is None:
+            self._save_lock = trio.Lock()
+        async with self._save_lock:
+            for _ in range(3):
+                before = self.session
+                new = msgspec.structs.replace(
+                    before, **changes, updated_at=self._services.now(), rev=new_rev()
+                )
+                if await store.save_session(self._stored, new):
+                    self._stored = new
+                    if self.session is before:
+                        self.session = new
+                    else:  # the state moved while we wrote: that is written next
+                        self.session = msgspec.structs.replace(
+                            self.session, **changes, updated_at=new.updated_at, rev=new.rev
+                        )
+                    return self.session
+                stored = await store.session(before.session_id)
+                if stored is None:
+                    self._stored = self.session
+                    return self.session  # deleted meanwhile
+                self._stored = stored
+            raise StoreUnavailable("the session's document is being changed by somebody else")

@@ -1,0 +1,115 @@
+"""What a provider says of messages of ours: applied to their rows, forward only, each as often as it comes.
+
+A status whose message is not known yet is parked under the provider's id: the send's own answer may still be
+on its way. Whoever comes second, the status or the answer, finds the other's trace and joins the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from wad.actors.outbox import Outbox
+from wad.actors.services import Services
+from wad.models import RANK, MessageId, OutboundMessage, Session, StatusUpdate, with_status
+
+
+class Statuses:
+    """The statuses of one session."""
+
+    __slots__ = ("_outbox", "_parked", "_services", "_session", "_tell")
+
+    def __init__(
+        self,
+        services: Services,
+        session: Callable[[], Session],
+        outbox: Outbox,
+        *,
+        tell: Callable[[Sequence[OutboundMessage]], Awaitable[None]],
+    ) -> None:
+        self._services = services
+        self._session = session
+        self._outbox = outbox
+        self._tell = tell
+        self._parked: set[str] = set()  # provider message ids; the store has the statuses
+
+    async def load(self) -> None:
+        self._parked = await self._services.patient.parked(self._session().session_id)
+
+    async def receive(self, statuses: Sequence[StatusUpdate]) -> None:
+        """Apply or park *statuses*; on return that is on disk. Raises StoreUnavailable."""
+        unknown = await self._apply(statuses)
+        if not unknown:
+            return
+        ids = {status.provider_message_id for status in unknown}
+        self._parked |= ids  # before they are stored, so that `accepted` cannot look too early
+        await self._services.store.park(self._session().session_id, unknown)
+        for status in unknown:  # the answer may have been recorded while we parked
+            if not await self._apply([status]):
+                await self._unpark(status.provider_message_id)
+
+    async def accepted(self, message: OutboundMessage) -> None:
+        """*message* has its provider's id on disk now: join what came before it did."""
+        provider_id = message.provider_message_id
+        if provider_id is None or provider_id not in self._parked:
+            return
+        store = self._services.patient
+        session_id = self._session().session_id
+        for status in await store.parked_statuses(session_id, provider_id):
+            await self._apply([status])
+        await self._unpark(provider_id)
+
+    async def _unpark(self, provider_id: str) -> None:
+        await self._services.patient.unpark(self._session().session_id, provider_id)
+        self._parked.discard(provider_id)
+
+    async def _apply(self, statuses: Sequence[StatusUpdate]) -> list[StatusUpdate]:
+        """Apply what can be; return those whose message is not known. One read and one write a batch."""
+        store = self._services.store
+        session = self._session()
+        unknown: list[StatusUpdate] = []
+        again = list(statuses)
+        while again:
+            by_id = await store.messages({s.message_id for s in again if s.message_id is not None})
+            rest = {s.provider_message_id for s in again if s.message_id not in by_id}
+            by_provider_id = await store.messages_by_provider_id(session.session_id, rest) if rest else {}
+            of_message: dict[MessageId, tuple[OutboundMessage, list[StatusUpdate]]] = {}
+            for status in again:
+                message = by_id.get(status.message_id) if status.message_id is not None else None
+                if message is None:
+                    message = by_provider_id.get(status.provider_message_id)
+                if message is None:
+                    unknown.append(status)
+                elif message.session_id == session.session_id:  # an echo from another number moves nothing
+                    of_message.setdefault(message.message_id, (message, []))[1].append(status)
+            again = await self._move(of_message.values())
+        return unknown
+
+    async def _move(
+        self, moves: Iterable[tuple[OutboundMessage, list[StatusUpdate]]]
+    ) -> list[StatusUpdate]:
+        """Write each message's new state; return the statuses of those that somebody else moved meanwhile."""
+        work = [(message, _steps(message, its), its) for message, its in moves]
+        work = [(message, steps, its) for message, steps, its in work if steps]
+        if not work:
+            return []
+        await self._tell([step for _, steps, _ in work for step in steps])
+        saved = await self._services.store.save_messages([(message, steps[-1]) for message, steps, _ in work])
+        lost: list[StatusUpdate] = []
+        for (message, steps, its), won in zip(work, saved, strict=True):
+            if not won:
+                lost += its
+                continue
+            if message.is_open:
+                self._outbox.forget(message.message_id)
+            for step in steps:
+                self._outbox.moved(step)
+        return lost
+
+
+def _steps(message: OutboundMessage, statuses: Iterable[StatusUpdate]) -> list[OutboundMessage]:
+    """*message* after each status that moves it, in the order of states rather than of arrival."""
+    steps: list[OutboundMessage] = []
+    for status in sorted(statuses, key=lambda s: RANK.get(s.state, len(RANK))):  # `failed` comes last
+        if (moved := with_status(steps[-1] if steps else message, status)) is not None:
+            steps.append(moved)
+    return steps

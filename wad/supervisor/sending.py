@@ -1,0 +1,286 @@
+"""From what was asked for to a message on disk: every check before the 202, and nothing after it.
+
+The order matters: what can never work is refused first (422), then what cannot work now (409, 429), then the
+row is written, and the unique index on the idempotency key decides which of two equal requests it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from wad.actors.inbox import reply_address, reply_of
+from wad.actors.services import Services
+from wad.actors.session import SessionActor
+from wad.content import parse_reply
+from wad.errors import (
+    FieldError,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    QueueFull,
+    SessionUnavailable,
+    WadError,
+)
+from wad.events import MessageQueued
+from wad.models import (
+    WAITING_FOR_PERSON,
+    Address,
+    Content,
+    DesiredState,
+    Idempotency,
+    InboundMessage,
+    InboxItem,
+    MessageId,
+    MessageState,
+    OutboundMessage,
+    Priority,
+    SessionId,
+    Step,
+    new_message_id,
+    new_rev,
+    next_seq,
+)
+
+MEDIA_TYPES: Final = ("image", "audio", "video", "document", "sticker")
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A send as asked for, already well-formed; whether this session can is checked by `send`."""
+
+    session_id: SessionId
+    to: Address
+    content: Content
+    priority: Priority = Priority.NORMAL
+    reference: str | None = None
+    reply_to: MessageId | None = None
+    send_at: datetime | None = None
+    expires_at: datetime | None = None
+    idempotency: Idempotency | None = None
+    queue: bool = False  # take it even while the session waits for a person
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A message that stands in the store. `replayed`: by an earlier request with the same key."""
+
+    message: OutboundMessage
+    replayed: bool = False
+
+
+class Sending:
+    """Turns drafts into messages of the sessions they name."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def send(self, actor: SessionActor, draft: Draft) -> Sent:
+        [sent] = await self.send_all([(actor, draft)])
+        if isinstance(sent, WadError):
+            raise sent
+        return sent
+
+    async def send_all(self, asked: Sequence[tuple[SessionActor, Draft]]) -> list[Sent | WadError]:
+        """Each draft's message, or why there is none. All are written in one commit."""
+        results: list[Sent | WadError | None] = []
+        messages: list[tuple[int, SessionActor, OutboundMessage]] = []
+        admitted: dict[SessionId, int] = {}
+        for index, (actor, draft) in enumerate(asked):
+            session_id = actor.session.session_id
+            try:
+                message = await self._message(actor, draft)
+                self._check_available(actor, draft)
+                self._check_room(actor, admitted.get(session_id, 0))
+            except WadError as error:
+                results.append(await self._earlier(draft) or error)
+            else:
+                results.append(None)
+                messages.append((index, actor, message))
+                admitted[session_id] = admitted.get(session_id, 0) + 1
+        standing = await self._add(messages, admitted)
+        for (index, actor, message), stands in zip(messages, standing, strict=True):
+            results[index] = self._take_up(actor, message, stands)
+        return [result for result in results if result is not None]
+
+    async def _add(
+        self, messages: Sequence[tuple[int, SessionActor, OutboundMessage]], admitted: dict[SessionId, int]
+    ) -> list[OutboundMessage]:
+        if not messages:
+            return []
+        actors = {actor.session.session_id: actor for _, actor, _ in messages}
+        for session_id, count in admitted.items():
+            actors[session_id].outbox.arriving += count
+        try:
+            return await self._services.store.add_messages([message for _, _, message in messages])
+        finally:
+            for session_id, count in admitted.items():
+                actors[session_id].outbox.arriving -= count
+
+    def _take_up(
+        self, actor: SessionActor, message: OutboundMessage, stands: OutboundMessage
+    ) -> Sent | WadError:
+        if stands.message_id == message.message_id:
+            self._services.events.publish(MessageQueued(stands))
+            actor.outbox.offer(stands)
+            return Sent(stands)
+        return _replay(message.idempotency, stands)
+
+    async def _earlier(self, draft: Draft) -> Sent | WadError | None:
+        """A refused request may still be the repetition of one that was taken."""
+        key = draft.idempotency
+        if key is None:
+            return None
+        stands = await self._services.store.message_by_idempotency(key.scope, key.key)
+        return None if stands is None else _replay(key, stands)
+
+    # --- the checks ---------------------------------------------------------------------------------
+
+    async def _message(self, actor: SessionActor, draft: Draft) -> OutboundMessage:
+        session = actor.session
+        errors = actor.kind.check_send(draft.to, draft.content)
+        now = self._services.now()
+        expires_at = draft.expires_at or (draft.send_at or now) + self._ttl(actor)
+        if draft.send_at is not None and draft.send_at >= expires_at:
+            errors.append(FieldError("/expiresAt", "must be later than sendAt"))
+        elif expires_at <= now:
+            errors.append(FieldError("/expiresAt", "is in the past"))
+        content = await self._with_provider_ids(session.session_id, draft.content, errors)
+        quotes = None
+        if draft.reply_to is not None:
+            quotes = await self._provider_id_of(session.session_id, draft.reply_to)
+            if quotes is None:
+                errors.append(FieldError("/replyTo", "names no message of this session that the provider knows"))
+        if errors:
+            raise InvalidRequest("the message cannot be sent as it is", errors)
+        scheduled = draft.send_at is not None and draft.send_at > now
+        state = MessageState.SCHEDULED if scheduled else MessageState.QUEUED
+        return OutboundMessage(
+            message_id=new_message_id(),
+            session_id=session.session_id,
+            shop_id=session.shop_id,
+            provider=session.provider,
+            to=draft.to,
+            content=content,
+            priority=draft.priority,
+            reference=draft.reference,
+            reply_to=draft.reply_to,
+            quotes=quotes,
+            seq=next_seq(),
+            created_at=now,
+            updated_at=now,
+            send_at=draft.send_at,
+            due_at=draft.send_at if scheduled else None,
+            expires_at=expires_at,
+            idempotency=draft.idempotency,
+            state=state,
+            history=(Step(state, now),),
+            rev=new_rev(),
+        )
+
+    def _ttl(self, actor: SessionActor) -> timedelta:
+        max_age = (actor.session.settings.retry or {}).get("maxAge")
+        return self._services.limits.message_ttl if max_age is None else timedelta(seconds=max_age)
+
+    def _check_available(self, actor: SessionActor, draft: Draft) -> None:
+        session = actor.session
+        if draft.queue:
+            return
+        if session.state in WAITING_FOR_PERSON:
+            code = session.reason.code if session.reason else session.state.value
+            detail = session.reason.detail if session.reason else ""
+            raise SessionUnavailable(
+                f"the session is {session.state}: {detail}", reason=code, needs_person=True
+            )
+        if session.desired_state is DesiredState.DISCONNECTED:
+            raise SessionUnavailable(
+                'the session is wanted disconnected; connect it, or say "queue": true',
+                reason="disconnected",
+                needs_person=True,
+            )
+
+    def _check_room(self, actor: SessionActor, more: int) -> None:
+        outbox = actor.outbox
+        most = self._services.limits.queue_per_session
+        if outbox.depth + outbox.arriving + more >= most:
+            rate = actor.session.settings.rate or self._services.limits.rate
+            raise QueueFull(
+                f"the session has {most} messages waiting, as many as it may", retry_after=max(1.0, 32 / rate)
+            )
+
+    async def _with_provider_ids(
+        self, session_id: SessionId, content: Content, errors: list[FieldError]
+    ) -> Content:
+        """*content* with the provider's own ids in place of wad's for files and for a reacted-to message."""
+        kind = content["type"]
+        part: dict[str, Any] = content[kind]
+        if kind in MEDIA_TYPES and str(part.get("mediaId", "")).startswith("med_"):
+            media = await self._services.store.media(part["mediaId"])
+            if media is None or media.session_id != session_id:
+                errors.append(FieldError(f"/{kind}/mediaId", "names no file of this session"))
+            elif media.expires_at <= self._services.now():
+                errors.append(FieldError(f"/{kind}/mediaId", "the provider no longer keeps that file"))
+            else:
+                return {**content, kind: {**part, "mediaId": media.provider_media_id}}
+        if kind == "reaction":
+            provider_id = await self._provider_id_of(session_id, part["messageId"])
+            if provider_id is None:
+                errors.append(
+                    FieldError("/reaction/messageId", "names no message of this session that the provider knows")
+                )
+            else:
+                return {**content, kind: {**part, "messageId": provider_id}}
+        return content
+
+    async def _provider_id_of(self, session_id: SessionId, message_id: str) -> str | None:
+        """What the provider calls our *message_id*, inbound or outbound. Its own ids pass as they are."""
+        if not message_id.startswith("msg_"):
+            return message_id
+        store = self._services.store
+        item = await store.inbox_item(MessageId(message_id))
+        if item is not None:
+            known = item.session_id == session_id and isinstance(item.event, InboundMessage)
+            return item.event.provider_message_id if known and isinstance(item.event, InboundMessage) else None
+        message = await store.message(MessageId(message_id))
+        if message is None or message.session_id != session_id:
+            return None
+        return message.provider_message_id
+
+    # --- replies ------------------------------------------------------------------------------------
+
+    async def queue_replies(self, actor: SessionActor, item: InboxItem, replies: Sequence[Content]) -> None:
+        """The flow's answer to *item*, each reply once however often this runs.
+
+        Raises InvalidRequest or NotSupported where one cannot be sent; then none is queued.
+        """
+        if not replies or not isinstance(item.event, InboundMessage):
+            return
+        messages = []
+        for index, raw in enumerate(replies):
+            reply = parse_reply(raw)
+            draft = Draft(
+                session_id=actor.session.session_id,
+                to=reply_address(item.event),
+                content=reply.content,
+                priority=reply.priority,
+                reference=reply.reference,
+                reply_to=reply.reply_to,
+                send_at=reply.send_at,
+                expires_at=reply.expires_at,
+            )
+            message = await self._message(actor, draft)
+            messages.append(msgspec.structs.replace(message, message_id=reply_of(item, index)))
+        for message, stands in zip(
+            messages, await self._services.patient.add_messages(messages), strict=True
+        ):
+            if stands.rev == message.rev:
+                self._services.events.publish(MessageQueued(stands))
+            if stands.is_open:
+                actor.outbox.offer(stands)
+
+
+def _replay(key: Idempotency | None, stands: OutboundMessage) -> Sent | WadError:
+    earlier = stands.idempotency
+    if key is None or earlier is None or earlier.fingerprint != key.fingerprint:
+        return IdempotencyKeyReused("the Idempotency-Key was used before, with another body")
+    return Sent(stands, replayed=True)

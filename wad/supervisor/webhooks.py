@@ -1,0 +1,168 @@
+"""A provider's webhook: verify, parse, find the sessions it is for, store. Only then may it be answered 200.
+
+A session takes an update only if the body was signed with that session's own secret: whoever knows one
+session's secret cannot speak for another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from wad.actors.services import Services
+from wad.actors.session import SessionActor
+from wad.errors import InvalidRequest, NotFound, Unauthorized
+from wad.events import MessageReceived
+from wad.models import (
+    AccountEvent,
+    Failure,
+    Inbound,
+    InboundMessage,
+    InboxItem,
+    InboxState,
+    SessionId,
+    StatusUpdate,
+    new_message_id,
+    new_rev,
+    next_seq,
+)
+from wad.providers.base import ProviderKind, WebhookEvent, Webhooks
+
+#: The session of what is addressed to none of ours: kept, and shown among the dead letters.
+NOBODY = SessionId("")
+
+
+class WebhookResult(msgspec.Struct, frozen=True):
+    """What a stored webhook batch held."""
+
+    messages: int
+    statuses: int
+    other: int
+
+
+class WebhookDesk:
+    """Takes in the webhooks of one provider kind."""
+
+    def __init__(
+        self,
+        kind: ProviderKind,
+        services: Services,
+        by_account: Callable[[str], Iterable[SessionActor]],
+    ) -> None:
+        """*by_account* finds the living sessions that the provider names so."""
+        self._kind = kind
+        self._services = services
+        self._by_account = by_account
+
+    def handshake(self, actor: SessionActor | None, token: str) -> bool:
+        """Whether *token* is the one agreed for the GET handshake."""
+        expected = self._kind.verify_token(actor.session if actor else None)
+        return expected is not None and hmac.compare_digest(expected.encode(), token.encode())
+
+    async def take(
+        self, actor: SessionActor | None, headers: Mapping[str, str], body: bytes
+    ) -> WebhookResult:
+        """Store everything in *body*. On return it is on disk.
+
+        Raises Unauthorized (bad signature), StoreUnavailable. What is signed, but is not what the provider
+        sends at all, is stored as it is: refusing it would only bring it back for days.
+        """
+        webhooks = self._kind.webhooks
+        if webhooks is None:
+            raise NotFound(f"{self._kind.name} has no webhooks")
+        events, secrets = self._verified(webhooks, actor, headers, body)
+        routed: dict[SessionId, list[Inbound]] = defaultdict(list)
+        strays: list[Inbound] = []
+        actors: dict[SessionId, SessionActor] = {}
+        for event in events:
+            mine = [to for to in self._recipients(actor, event) if self._secret_of(to) in secrets]
+            if not mine:
+                strays.append(event.event)
+            for to in mine:
+                actors[to.session.session_id] = to
+                routed[to.session.session_id].append(event.event)
+        for session_id, its in routed.items():
+            await actors[session_id].received(its)
+        await self._keep_strays(strays)
+        return _counted(event.event for event in events)
+
+    def _verified(
+        self, webhooks: Webhooks, actor: SessionActor | None, headers: Mapping[str, str], body: bytes
+    ) -> tuple[list[WebhookEvent], set[str]]:
+        """The events of *body*, and the secrets that it proves knowledge of."""
+        configured = self._kind.webhook_secret(actor.session if actor else None)
+        proven = {s for s in (configured,) if s is not None and webhooks.verify(headers, body, secret=s)}
+        try:
+            events = webhooks.parse(body)
+        except InvalidRequest as error:
+            if not proven:
+                raise Unauthorized("the signature does not fit the body", code="bad_signature") from error
+            return [WebhookEvent(account=None, event=_unparseable(body, error))], proven
+        if actor is None:
+            own = {self._secret_of(to) for event in events for to in self._recipients(None, event)}
+            others = own - proven - {configured, None}
+            proven |= {s for s in others if s is not None and webhooks.verify(headers, body, secret=s)}
+        if not proven:
+            raise Unauthorized("the signature does not fit the body", code="bad_signature")
+        return events, proven
+
+    def _secret_of(self, actor: SessionActor) -> str | None:
+        return self._kind.webhook_secret(actor.session)
+
+    def _recipients(self, actor: SessionActor | None, event: WebhookEvent) -> list[SessionActor]:
+        if actor is not None:
+            account = self._kind.account_of(actor.session.credentials)
+            return [actor] if event.account in (None, account) else []
+        return list(self._by_account(event.account)) if event.account is not None else []
+
+    async def _keep_strays(self, strays: list[Inbound]) -> None:
+        """Nothing that was answered 200 is lost, even what no session of ours can use."""
+        now = self._services.now()
+        items = [
+            InboxItem(
+                message_id=new_message_id(),
+                session_id=NOBODY,
+                provider=self._kind.name,
+                event=event,
+                seq=next_seq(),
+                received_at=now,
+                expires_at=now,
+                state=InboxState.DEAD if isinstance(event, InboundMessage) else InboxState.DONE,
+                error=Failure("no_session", "no session of this gateway has that account"),
+                rev=new_rev(),
+            )
+            for event in strays
+            if not isinstance(event, StatusUpdate)  # of messages that another gateway sent: nothing of ours
+        ]
+        if items:
+            fresh = await self._services.store.add_inbox(items)
+            for item, new in zip(items, fresh, strict=True):
+                if new:
+                    self._services.events.publish(MessageReceived(item))
+
+
+def _unparseable(body: bytes, error: InvalidRequest) -> AccountEvent:
+    digest = hashlib.sha256(body).hexdigest()
+    text = body.decode("utf-8", "replace")
+    return AccountEvent(
+        type="provider.event",
+        dedupe_key=f"raw:{digest}",
+        data={"unparseable": text, "error": error.detail},
+    )
+
+
+def _counted(events: Iterable[Inbound]) -> WebhookResult:
+    messages = statuses = other = 0
+    for event in events:
+        match event:
+            case InboundMessage():
+                messages += 1
+            case StatusUpdate():
+                statuses += 1
+            case AccountEvent():
+                other += 1
+    return WebhookResult(messages, statuses, other)
