@@ -214,6 +214,7 @@ def test_the_open_time_after_a_hang_counts_from_the_hang():
     """Nobody asked for an hour: it does not start to be open only then."""
     breaker, _ = half_open()
     assert breaker.state(OPEN + TRIAL_TIME + 2 * OPEN - 0.001) is BreakerState.OPEN
+    breaker, _ = half_open()
     assert breaker.state(3600.0) is BreakerState.HALF_OPEN
 
 

@@ -82,6 +82,7 @@ def test_45_may_go_ahead_to_one_chat_and_then_one_in_six_seconds():
 def test_groups_and_providers_without_pairs_have_no_pair_limit():
     limiter = Limiter(rate=1000, burst=1000)
     assert [limiter.reserve(ANA, 0.0, group=True) for _ in range(200)] == [0.0] * 200
+    assert limiter._pairs is None
     limiter = Limiter(rate=1000, burst=1000, pair_interval=None)
     assert [limiter.reserve(ANA, 0.0) for _ in range(200)] == [0.0] * 200
 
@@ -164,6 +165,7 @@ def test_a_pause_holds_everything_and_a_shorter_one_does_not_end_it():
 def test_a_marketing_pause_holds_marketing_alone():
     limiter = Limiter()
     limiter.pause_marketing(60.0)
+    limiter.pause_marketing(30.0)
     assert limiter.reserve(ANA, 0.0) == 0.0
     assert limiter.reserve(ANA, 0.0, marketing=True) == 60.0
     assert limiter.why(ANA, 0.0, marketing=True) == "marketing_paused"
@@ -186,6 +188,13 @@ def test_a_number_that_is_too_fast_halves_its_rate_and_recovers():
     assert taken(limiter, now) == 8
     assert limiter.reserve(ANA, now) == pytest.approx(1 / 80)
     assert limiter.why(ANA, now) == "rate"
+
+
+def test_time_slowed_earns_at_the_slow_rate_even_if_nobody_looked():
+    """30 s at half the rate and one at the whole, asked for only at the end."""
+    limiter = Limiter(rate=80, burst=5000)
+    limiter.slow(0.0)
+    assert taken(limiter, SLOW_TIME + 1) == 40 * 30 + 80
 
 
 def test_slowing_has_a_floor():
@@ -316,9 +325,7 @@ def test_no_window_of_a_pair_ever_holds_more_than_45_and_one_in_six_seconds(star
     sent: list[float] = []
     for pause, wanted in steps:
         now += pause
-        for _ in range(wanted):
-            if limiter.reserve(ANA, now) == 0.0:
-                sent.append(now)
+        sent += [now for _ in range(wanted) if limiter.reserve(ANA, now) == 0.0]
     assert most_in_any_window(sent, 1 / PAIR_INTERVAL) <= PAIR_BURST + 1e-3
 
 
