@@ -226,6 +226,7 @@ def test_everything_wrong_is_reported_at_once(tmp_path):
             "auth.tokens[3].shops",
             "auth.tokens[6]",
             "auth.tokens",  # the two named c, and the two with one value
+            "secrets.master_key",  # a mongodb store has to be given one
             "secrets.old_master_keys[0]",
             "secrets.old_master_keys[1]",
             "secrets.old_master_keys[2]",

@@ -46,7 +46,9 @@ _SECRETS: Final = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[^\s\"',;]+"), rf"\1 {HIDDEN}"),
     (re.compile(r"(?<=://)[^\s/\"'<>]+@"), f"{HIDDEN}@"),
     (
-        re.compile(rf"(?i)\b({_NAMES})([\"']?\s*[=:]\s*b?[\"']?)(?!(?:bearer|basic)\s)[^\s\"'&,;}})\]]+"),
+        re.compile(
+            rf"(?i)\b({_NAMES})([\"']?\s*[=:]\s*(?:b(?=[\"']))?[\"']?)(?!(?:bearer|basic)\s)[^\s\"'&,;}})\]]+"
+        ),
         rf"\1\2{HIDDEN}",
     ),
     (re.compile(r"\bEAA[A-Za-z0-9_-]+"), f"EAA{HIDDEN}"),

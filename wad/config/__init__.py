@@ -43,7 +43,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
             tree = without(tree, error)
 
     def bad(path: str) -> bool:
-        return any(problem.path.startswith(path) for problem in invalid)
+        return any(each.path.startswith(path) or path.startswith(f"{each.path}.") for each in invalid)
 
     problems += [
         *misnamed,
@@ -67,13 +67,13 @@ def _combinations(config: Config, bad: Callable[[str], bool]) -> Iterator[Proble
     """What is well written and yet cannot be meant. A path that is *bad* has been reported, and says nothing here."""
     tokens = config.auth.tokens
     if config.store.kind == "mongodb":
-        if config.secrets.master_key is None and not bad("secrets"):
+        if config.secrets.master_key is None and not bad("secrets.master_key"):
             yield Problem(
                 "secrets.master_key", "is required with a mongodb store; `openssl rand -base64 32` makes one"
             )
-        if not tokens and not bad("auth"):
+        if not tokens and not bad("auth.tokens"):
             yield Problem("auth.tokens", "at least one is required with a mongodb store; see `wad token new`")
-    elif not tokens and not bad("auth"):
+    elif not tokens and not bad("auth.tokens"):
         for bind in config.http.bind:
             if not is_loopback(bind):
                 yield Problem(
