@@ -7,7 +7,10 @@ Rules, the same for every engine, checked by tests/conformance/test_store.py:
 
 - `write` returns once every write of the batch is durable (SQLite: synchronous=FULL; MongoDB: w=majority,
   j=true). Each write of a batch succeeds or fails alone, so that one caller's conflict is not another's.
-- Every write may be repeated: an insert names its own key, an update its row's `rev` and the one it leaves.
+- Writes of one batch come from callers who do not know of each other, so an engine may order them: deletes first,
+  then inserts, then updates, as all three do. A caller's own writes must not need another order.
+- Every write may be repeated: an insert names its own key and `rev`, an update its row's `rev` and the one it
+  leaves. An engine that lost an answer repeats the write and tells its own work by the `rev`.
 - A store that cannot answer in time raises StoreUnavailable; what was being written is then not known.
 - Times are integers: milliseconds since 1970, UTC. Sealed and encoded values are bytes.
 """
@@ -21,10 +24,11 @@ import msgspec
 
 Scalar: TypeAlias = str | int | bytes | None
 Row: TypeAlias = dict[str, Any]  # column -> Scalar
+Where: TypeAlias = Mapping[str, Scalar | tuple[str, ...] | tuple[int, ...]]  # see `Query`
 
 
 class Index(msgspec.Struct, frozen=True):
-    """`partial` names a column: rows in which it is null are left out of the index."""
+    """`partial` names a column: rows in which it is null are left out of the index. Numbers there are not negative."""
 
     columns: tuple[str, ...]
     unique: bool = False
@@ -48,7 +52,11 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Insert(msgspec.Struct, frozen=True):
-    """Add a row. Its result is the name of the unique index in the way (`key` for the primary key), or None."""
+    """Add a row. Its result is None, or the name of the unique index in the way (`key` for the primary key).
+
+    A row that is there already with the same key and the same `rev` is this one: None. So is, in a table without
+    `rev`, one with the same key.
+    """
 
     table: str
     row: Row
@@ -57,7 +65,8 @@ class Insert(msgspec.Struct, frozen=True):
 class Update(msgspec.Struct, frozen=True):
     """Set `changes` where the row with `key` still has `rev`; `changes` carries the new one.
 
-    Its result is whether the row has the new `rev` now, whoever asks for the second time included.
+    Its result is whether the row has the new `rev` now, whoever asks for the second time included; or the name
+    of the unique index in the way.
     """
 
     table: str
@@ -67,24 +76,26 @@ class Update(msgspec.Struct, frozen=True):
 
 
 class Delete(msgspec.Struct, frozen=True):
-    """Remove the rows in which every column of `where` has its value. Its result is how many there were."""
+    """Remove the rows in which every column of `where` has its value. Its result is None."""
 
     table: str
-    where: Mapping[str, Scalar]
+    where: Where
 
 
 Write: TypeAlias = Insert | Update | Delete
-Result: TypeAlias = str | bool | int | None
+Result: TypeAlias = str | bool | None
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of `table` where every column of `where` has its value, or one of its values if that is a tuple.
 
-    `after` and `before` bound the `order` column, both exclusive. Null never matches a range.
+    `after` and `before` bound the `order` column, both exclusive; `minimum` bounds others, inclusive.
+    Null never matches a range. A `None` in `where` asks for rows without a value.
     """
 
     table: str
-    where: Mapping[str, Scalar | tuple[Scalar, ...]] = {}
+    where: Where = {}
+    minimum: Mapping[str, int] = {}
     order: str | None = None  # None: by the primary key
     descending: bool = False
     after: Scalar = None
@@ -93,19 +104,29 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...] | None = None  # None: all
 
 
+class StoreUnusable(Exception):
+    """The store cannot be used as it is configured, and waiting will not help: the daemon exits with 78 on it."""
+
+
 class Engine(Protocol):
     name: str
+
+    async def prepare(self, tables: Sequence[Table]) -> None:
+        """Make the tables and indexes that are not there yet."""
 
     async def write(self, writes: Sequence[Write]) -> list[Result]:
         """Make *writes* durable together; a result each, in their order."""
 
     async def find(self, query: Query) -> list[Row]: ...
 
-    async def count(self, table: str, where: Mapping[str, Scalar | tuple[Scalar, ...]], by: str) -> dict[Any, int]:
+    async def count(self, table: str, where: Where, by: str) -> dict[Any, int]:
         """How many rows match *where*, for each value of the column *by*."""
 
-    async def purge(self, table: str, column: str, before: int, *, limit: int, where: Mapping[str, Scalar]) -> int:
+    async def purge(self, table: str, column: str, before: int, *, limit: int, where: Where) -> int:
         """Remove at most *limit* rows whose *column* is below *before*; how many went."""
 
     async def ping(self) -> None:
         """Return if the store answers, else raise StoreUnavailable."""
+
+    async def close(self) -> None:
+        """Let go of connections and files. Nothing else is called afterwards."""

@@ -1,0 +1,366 @@
+"""The embedded engine: SQLite in a directory of its own, one writer thread, readers beside it.
+
+WAL with `synchronous=FULL`: a commit is one fdatasync of the log, and what was acknowledged survives a crash
+of the machine. Readers see the last commit and never wait for the writer.
+
+A batch is a few statements of many rows rather than one a row. Python gives its interpreter lock up and takes
+it back for each statement, and against a busy event loop each taking back may cost a switch interval (5 ms):
+64 statements would make a flush slow exactly when the daemon is busy.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import trio
+
+from wad.errors import StoreUnavailable
+from wad.store.base import (
+    Delete,
+    Insert,
+    Query,
+    Result,
+    Row,
+    Scalar,
+    StoreUnusable,
+    Table,
+    Update,
+    Where,
+    Write,
+)
+
+T = TypeVar("T")
+
+_READERS: Final = 4  # connections; a read takes some 100 µs, nearly all of it the hop to a thread
+_ROWS: Final = 64  # most rows of one statement: 64 x 20 values, far below SQLite's limit of 32,766
+_BUSY: Final = 5.0  # seconds to wait for another process's lock before 503
+
+
+class SQLiteEngine:
+    """The contract of `wad.store.base.Engine` over one file. Made by `open_sqlite`."""
+
+    name = "sqlite"
+
+    def __init__(self, path: Path, *, busy: float = _BUSY) -> None:
+        self._path = path
+        self._busy = busy
+        self._tables: dict[str, Table] = {}
+        self._writing = trio.CapacityLimiter(1)
+        self._reading = trio.CapacityLimiter(_READERS)
+        self._lock = _locked(path)
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its log the same mode
+            self._writer = self._connect()
+            self._writer.execute("PRAGMA journal_mode=WAL")
+            self._writer.execute("PRAGMA synchronous=FULL")
+            self._writer.execute("PRAGMA cache_size=-16384")  # 16 MiB: message ids are random in their index
+            self._writer.execute("PRAGMA wal_autocheckpoint=4000")  # pages: 16 MB, some 20,000 messages
+            self._readers = [self._connect() for _ in range(_READERS)]
+            for reader in self._readers:
+                reader.execute("PRAGMA query_only=1")
+        except (OSError, sqlite3.Error) as error:
+            os.close(self._lock)
+            raise StoreUnusable(f"{path}: {error}") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self._path,
+            timeout=self._busy,
+            isolation_level=None,  # transactions are begun and ended by hand
+            check_same_thread=False,  # one thread at a time, but not always the same
+            cached_statements=512,
+        )
+
+    # --- the contract
+
+    async def prepare(self, tables: Sequence[Table]) -> None:
+        await self._write(functools.partial(self._make, tables))
+        self._tables.update((table.name, table) for table in tables)
+
+    async def write(self, writes: Sequence[Write]) -> list[Result]:
+        return await self._write(functools.partial(self._flush, writes))
+
+    async def find(self, query: Query) -> list[Row]:
+        table = self._tables[query.table]
+        columns = query.columns or tuple(table.columns)
+        sql, values = _select(table, query, columns)
+        rows = await self._read(lambda db: db.execute(sql, values).fetchall())
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    async def count(self, table: str, where: Where, by: str) -> dict[Any, int]:
+        condition, values = _where(where)
+        sql = f'SELECT "{by}", count(*) FROM "{table}" WHERE {condition} GROUP BY 1'  # noqa: S608
+        return dict(await self._read(lambda db: db.execute(sql, values).fetchall()))
+
+    async def purge(self, table: str, column: str, before: int, *, limit: int, where: Where) -> int:
+        condition, values = _where(where)
+        sql = (
+            f'DELETE FROM "{table}" WHERE rowid IN '  # noqa: S608
+            f'(SELECT rowid FROM "{table}" WHERE "{column}" < ? AND {condition} LIMIT ?)'
+        )
+        return await self._write(lambda db: db.execute(sql, (before, *values, limit)).rowcount)
+
+    async def ping(self) -> None:
+        await self._read(lambda db: db.execute("SELECT 1").fetchone())
+
+    async def close(self) -> None:
+        await trio.to_thread.run_sync(self._close, limiter=self._writing)
+
+    # --- threads
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await trio.to_thread.run_sync(self._transaction, work, limiter=self._writing)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await trio.to_thread.run_sync(self._with_reader, work, limiter=self._reading)
+
+    def _with_reader(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        reader = self._readers.pop()
+        try:
+            with _unavailable():
+                return work(reader)
+        finally:
+            self._readers.append(reader)
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        db = self._writer
+        with _unavailable():
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(db)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:  # some errors (disk full) have rolled it back already
+                    db.execute("ROLLBACK")
+                raise
+            return result
+
+    def _close(self) -> None:
+        for reader in self._readers:
+            reader.close()
+        self._writer.close()  # the last one writes the log back and removes it
+        os.close(self._lock)
+
+    # --- writing
+
+    def _make(self, tables: Sequence[Table], db: sqlite3.Connection) -> None:
+        for table in tables:
+            columns = ", ".join(
+                f'"{name}" {kind}{" PRIMARY KEY" if name == table.key else ""}'
+                for name, kind in table.columns.items()
+            )
+            db.execute(f'CREATE TABLE IF NOT EXISTS "{table.name}" ({columns})')
+            for index in table.indexes:
+                db.execute(
+                    f"CREATE {'UNIQUE ' if index.unique else ''}INDEX IF NOT EXISTS "
+                    f'"{table.name}_{index.name}" ON "{table.name}" '
+                    f"({', '.join(map(_quoted, index.columns))})"
+                    + (f' WHERE "{index.partial}" IS NOT NULL' if index.partial else "")
+                )
+
+    def _flush(self, writes: Sequence[Write], db: sqlite3.Connection) -> list[Result]:
+        results: list[Result] = [None] * len(writes)
+        inserts: defaultdict[str, list[int]] = defaultdict(list)
+        updates: defaultdict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
+        for at, write in enumerate(writes):
+            match write:
+                case Delete(table=table, where=where):
+                    condition, values = _where(where)
+                    db.execute(f'DELETE FROM "{table}" WHERE {condition}', values)  # noqa: S608
+                case Insert(table=table):
+                    inserts[table].append(at)
+                case Update(table=table, changes=changes):
+                    updates[table, tuple(changes)].append(at)
+        for table, places in inserts.items():
+            for chunk in _chunks(places):
+                rows = [write.row for at in chunk if isinstance(write := writes[at], Insert)]
+                _place(results, chunk, self._insert(db, self._tables[table], rows))
+        for (table, columns), places in updates.items():
+            for chunk in _chunks(places):
+                some = [write for at in chunk if isinstance(write := writes[at], Update)]
+                _place(results, chunk, self._update(db, self._tables[table], columns, some))
+        return results
+
+    def _insert(self, db: sqlite3.Connection, table: Table, rows: Sequence[Row]) -> list[Result]:
+        columns = tuple(table.columns)
+        values = [row.get(column) for row in rows for column in columns]
+        if db.execute(_insert_sql(table.name, columns, len(rows)), values).rowcount == len(rows):
+            return [None] * len(rows)
+        return [self._why_not_inserted(db, table, row) for row in rows]
+
+    def _why_not_inserted(self, db: sqlite3.Connection, table: Table, row: Row) -> str | None:
+        standing = self._rev(db, table, row[table.key])
+        if standing is None:
+            return self._taken(db, table, row)
+        return None if standing == row.get("rev", 0) else "key"
+
+    def _update(
+        self, db: sqlite3.Connection, table: Table, columns: tuple[str, ...], updates: Sequence[Update]
+    ) -> list[Result]:
+        values = [v for u in updates for v in (u.key, u.rev, *u.changes.values())]
+        sql = _update_sql(table.name, table.key, columns, len(updates))
+        if db.execute(sql, values).rowcount == len(updates):
+            return [True] * len(updates)
+        return [self._what_was_updated(db, table, update) for update in updates]
+
+    def _what_was_updated(self, db: sqlite3.Connection, table: Table, update: Update) -> str | bool:
+        rev = self._rev(db, table, update.key)
+        if rev != update.rev:
+            return bool(rev == update.changes["rev"])
+        sql = f'SELECT * FROM "{table.name}" WHERE "{table.key}" = ?'  # noqa: S608
+        row = dict(zip(table.columns, db.execute(sql, (update.key,)).fetchone(), strict=True))
+        return self._taken(db, table, {**row, **update.changes})  # nothing else can have been in the way
+
+    def _rev(self, db: sqlite3.Connection, table: Table, key: Scalar) -> int | None:
+        """The `rev` of the row with *key*: None without such a row, 0 where the table has none."""
+        rev = _quoted("rev") if "rev" in table.columns else "0"
+        row = db.execute(f'SELECT {rev} FROM "{table.name}" WHERE "{table.key}" = ?', (key,)).fetchone()  # noqa: S608
+        return None if row is None else int(row[0])
+
+    def _taken(self, db: sqlite3.Connection, table: Table, row: Row) -> str:
+        for index in table.indexes:
+            if not index.unique or (index.partial is not None and row.get(index.partial) is None):
+                continue
+            condition, values = _where({column: row.get(column) for column in index.columns})
+            holder = db.execute(
+                f'SELECT "{table.key}" FROM "{table.name}" WHERE {condition}',  # noqa: S608
+                values,
+            ).fetchone()
+            if holder is not None and holder[0] != row[table.key]:
+                return index.name
+        raise RuntimeError(f"a row of {table.name} was refused, and no unique index tells why")
+
+
+# --- SQL --------------------------------------------------------------------------------------------
+# Names come from `wad.store.tables` alone, values are always bound.
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _where(where: Where) -> tuple[str, list[Scalar]]:
+    terms, values = ["1"], list[Scalar]()
+    for column, wanted in where.items():
+        if wanted is None:
+            terms.append(f'"{column}" IS NULL')
+        elif isinstance(wanted, tuple):
+            terms.append(f'"{column}" IN ({", ".join("?" * len(wanted))})')
+            values += wanted
+        else:
+            terms.append(f'"{column}" = ?')
+            values.append(wanted)
+    return " AND ".join(terms), values
+
+
+def _select(table: Table, query: Query, columns: tuple[str, ...]) -> tuple[str, list[Scalar]]:
+    condition, values = _where(query.where)
+    order = query.order or table.key
+    for column, operator, bound in (
+        (order, ">", query.after),
+        (order, "<", query.before),
+        *((column, ">=", low) for column, low in query.minimum.items()),
+    ):
+        if bound is not None:
+            condition += f' AND "{column}" {operator} ?'
+            values.append(bound)
+    sql = (
+        f'SELECT {", ".join(map(_quoted, columns))} FROM "{table.name}" WHERE {condition} '  # noqa: S608
+        f'ORDER BY "{order}"{" DESC" if query.descending else ""}'
+    )
+    if query.limit is not None:
+        sql += " LIMIT ?"
+        values.append(query.limit)
+    return sql, values
+
+
+@functools.lru_cache(256)
+def _insert_sql(table: str, columns: tuple[str, ...], rows: int) -> str:
+    row = f"({', '.join('?' * len(columns))})"
+    return (
+        f'INSERT OR IGNORE INTO "{table}" ({", ".join(map(_quoted, columns))}) '  # noqa: S608
+        f"VALUES {', '.join([row] * rows)}"
+    )
+
+
+@functools.lru_cache(256)
+def _update_sql(table: str, key: str, columns: tuple[str, ...], rows: int) -> str:
+    row = f"({', '.join('?' * (2 + len(columns)))})"
+    sets = ", ".join(f'"{column}" = v.column{at}' for at, column in enumerate(columns, 3))
+    return (
+        f'UPDATE OR IGNORE "{table}" SET {sets} FROM (VALUES {", ".join([row] * rows)}) AS v '  # noqa: S608
+        f'WHERE "{table}"."{key}" = v.column1 AND "{table}"."rev" = v.column2'
+    )
+
+
+def _place(results: list[Result], places: Sequence[int], some: Sequence[Result]) -> None:
+    for at, result in zip(places, some, strict=True):
+        results[at] = result
+
+
+def _chunks(places: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Runs of 64, 32, 16, ... so that few statements of different lengths have to be prepared."""
+    at, size = 0, _ROWS
+    while at < len(places):
+        while size > len(places) - at:
+            size //= 2
+        yield places[at : at + size]
+        at += size
+
+
+# --- files and errors -------------------------------------------------------------------------------
+
+
+#: Errors that are ours and not the disk's: a wrong statement, a value that does not fit. They go up as they are.
+_OURS: Final = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_MISUSE,
+    sqlite3.SQLITE_RANGE,
+}
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """Turn what a wait, a bigger disk or an operator can mend into `StoreUnavailable`."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)  # absent where Python itself refuses
+        if code & 0xFF in _OURS:
+            raise
+        raise StoreUnavailable(f"SQLite: {error} ({error.sqlite_errorname})", retry_after=2.0) from error
+
+
+def _locked(path: Path) -> int:
+    """Take the file beside *path* that keeps a second process out: two daemons would send everything twice."""
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise StoreUnusable(f"{path} is in use by another wad process") from None
+    return lock
+
+
+async def open_sqlite(path: Path, *, busy: float = _BUSY) -> SQLiteEngine:
+    """Open the store at *path*; its directory is made, readable by this user alone."""
+
+    def make() -> SQLiteEngine:
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return SQLiteEngine(path, busy=busy)
+        except OSError as error:
+            raise StoreUnusable(f"{path}: {error.strerror}") from error
+
+    return await trio.to_thread.run_sync(make)
