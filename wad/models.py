@@ -26,7 +26,9 @@ Content: TypeAlias = dict[str, Any]
 
 
 def utc_now() -> datetime:
-    return datetime.now(UTC)
+    """To the millisecond, which is what the store keeps: a record read back equals the one written."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 _last_ns = 0
