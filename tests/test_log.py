@@ -30,6 +30,7 @@ from wad.events import (
     MessageQueued,
     MessageReceived,
     ProviderCalled,
+    RequestServed,
     SessionCreated,
     SessionDeleted,
     SessionStateChanged,
@@ -503,6 +504,8 @@ FACTS: list[tuple[Fact, str, str]] = [
     (FlowDelivered(item(), "retry", 0.1), "warning", "flow_delivered"),
     (FlowDelivered(item(), "gone", 0.1), "error", "flow_delivered"),
     (InboxDied(item()), "error", "inbox_dead_letter"),
+    (RequestServed("/api/whatsapp/send", "POST", 202, 0.1), "debug", "request_served"),
+    (RequestServed("/api/whatsapp/send", "POST", 503, 0.1), "warning", "request_served"),
 ]
 
 

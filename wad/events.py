@@ -108,6 +108,15 @@ class InboxDied(msgspec.Struct, frozen=True):
     item: InboxItem
 
 
+class RequestServed(msgspec.Struct, frozen=True):
+    """One HTTP request is answered. `route` is the pattern that matched (`/api/whatsapp/send`), never the path."""
+
+    route: str
+    method: str
+    status: int
+    seconds: float
+
+
 Fact: TypeAlias = (
     SessionCreated
     | SessionDeleted
@@ -123,6 +132,7 @@ Fact: TypeAlias = (
     | BreakerChanged
     | FlowDelivered
     | InboxDied
+    | RequestServed
 )
 Subscriber: TypeAlias = Callable[[Fact], None]
 

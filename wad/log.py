@@ -30,6 +30,7 @@ from wad.events import (
     MessageQueued,
     MessageReceived,
     ProviderCalled,
+    RequestServed,
     SessionCreated,
     SessionDeleted,
     SessionStateChanged,
@@ -275,6 +276,15 @@ def _log_fact(fact: Fact) -> None:
             log("flow_delivered", outcome=outcome, seconds=round(fact.seconds, 4), **_inbound(item))
         case InboxDied(item=item):
             _facts.error("inbox_dead_letter", **_inbound(item))
+        case RequestServed():
+            log = _facts.warning if fact.status >= 500 else _facts.debug
+            log(
+                "request_served",
+                route=fact.route,
+                method=fact.method,
+                status=fact.status,
+                seconds=round(fact.seconds, 4),
+            )
         case _:
             raise AssertionError(fact)
 

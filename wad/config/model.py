@@ -290,8 +290,7 @@ class Retention(Section):
     messages: Annotated[Duration, at_least("7d")] = 30 * 86400
     inbox: Annotated[Duration, at_least("8d")] = 30 * 86400
     dead_letters: Annotated[Duration, at_least("8d")] = 90 * 86400
-    events: Duration = 86400  # how far back a listener may resume
-    media: Duration = 30 * 86400  # Meta keeps a file for 30 days
+    events: Duration = 7 * 86400  # how far back a listener may resume
 
 
 class Log(Section):

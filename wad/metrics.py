@@ -1,0 +1,387 @@
+"""Every Prometheus metric of wad: facts become counters and histograms, a snapshot becomes gauges.
+
+Labels come from closed sets: no session, number or shop is one. Each set stands at 0 from the start, so that
+the first failure of all is an increase that an alert can see. A value outside its set counts as `other`.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import product
+from types import EllipsisType
+from typing import Final
+
+import msgspec
+import prometheus_client
+import trio
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from wad.errors import ProviderError, Scope, StoreUnavailable
+from wad.events import (
+    ActorCrashed,
+    BreakerChanged,
+    Events,
+    Fact,
+    FlowDelivered,
+    InboundDuplicate,
+    InboxDied,
+    MessageMoved,
+    MessageQueued,
+    MessageReceived,
+    ProviderCalled,
+    RequestServed,
+    SessionCreated,
+    SessionDeleted,
+    SessionStateChanged,
+    Throttled,
+    WebhookAnswered,
+)
+from wad.models import (
+    AccountEvent,
+    FlowEvent,
+    InboundMessage,
+    InboxItem,
+    MessageState,
+    OutboundMessage,
+    SessionState,
+)
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+MESSAGE_TYPES: Final = (
+    "text", "image", "audio", "video", "document", "sticker", "location", "contacts", "reaction", "template",
+    "interactive", "poll",
+)  # fmt: skip
+#: What arrives besides those: presses of a button, orders, system notices, and account events.
+INBOUND_TYPES: Final = (
+    *MESSAGE_TYPES, "button", "order", "system", "unsupported", "template.status", "account.update",
+    "provider.event",
+)  # fmt: skip
+#: Where a message may come to. `dead` is one given up as unknown.
+OUTCOMES: Final = (
+    "accepted", "sent", "delivered", "read", "played", "failed", "cancelled", "expired", "unknown", "dead",
+)  # fmt: skip
+WEBHOOK_RESULTS: Final = ("ok", "bad_signature", "malformed", "unavailable")
+FLOW_OUTCOMES: Final = ("answered", "retry", "dead", "gone", "rules")
+BREAKER_STATES: Final = ("closed", "open", "half_open", "isolated")
+DIRECTIONS: Final = ("outbound", "inbound")
+RESTART_REASONS: Final = ("bug", "provider", "store")
+STORE_OPERATIONS: Final = ("write", "find", "count", "purge", "ping")
+SCOPES: Final = tuple(scope.name.lower() for scope in Scope)
+
+#: Seconds. A webhook has 250 ms at the median and 1 s at the 99th percentile; an attempt at most 35 s.
+_QUICK: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_SLOW: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 35)
+_SEND: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+_LAG: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+#: Values that one open set may have (an error's code, a route): our own words, but too many to list here.
+_MOST: Final = 100
+
+
+class Gauges(msgspec.Struct, frozen=True, kw_only=True):
+    """What is at the moment of a scrape. Whoever makes it answers from memory, and quickly."""
+
+    sessions: Mapping[tuple[str, ...], int] = {}  # (provider, state) -> how many
+    outbox_depth: Mapping[
+        str, int
+    ] = {}  # provider -> messages that are scheduled, queued, sending or unknown
+    outbox_oldest: Mapping[str, float] = {}  # provider -> seconds that the oldest due one has waited
+    inbox_depth: int = 0
+    inbox_oldest: float = 0.0
+    breakers: Mapping[tuple[str, ...], int] = {}  # (provider, state) -> how many
+    unknown_messages: int = 0  # sends that may or may not have gone out, and wait for proof
+    dead_letters: Mapping[str, int] = {}  # direction -> how many
+    store_up: bool = True  # the store's last answer was one
+    bridge_processes: int = 0
+
+
+class Metrics:
+    """The registry of one process, and what fills it."""
+
+    def __init__(self, *, version: str, providers: Collection[str], snapshot: Callable[[], Gauges]) -> None:
+        """*snapshot* is called at each scrape, from the event loop."""
+        # The client library's `_created` series double every counter and say nothing that Prometheus needs.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self._providers = tuple(providers)
+        self._results = _OpenSet()
+        self._operations = _OpenSet()
+        self._routes = _OpenSet()
+
+        info = Gauge(
+            "wad_build_info", "What runs here; always 1.", ["version", "python"], registry=self.registry
+        )
+        info.labels(version, platform.python_version()).set(1)
+
+        self._restarts = self._counter(
+            "wad_session_restarts_total",
+            "Restarts of crashed sessions.",
+            provider=...,
+            reason=RESTART_REASONS,
+        )
+        self._accepted = self._counter(
+            "wad_messages_accepted_total",
+            "Messages that wad promised to send.",
+            provider=...,
+            type=MESSAGE_TYPES,
+        )
+        self._outcomes = self._counter(
+            "wad_message_outcomes_total", "What became of messages.", provider=..., outcome=OUTCOMES
+        )
+        self._send = self._histogram(
+            "wad_send_seconds",
+            "From wad's promise, or sendAt, until the provider took it.",
+            _SEND,
+            provider=...,
+        )
+        self._provider = self._histogram(
+            "wad_provider_request_seconds",
+            "Requests to providers; result is ok or the error's code.",
+            _SLOW,
+            provider=...,
+            operation=("send",),
+            result=("ok",),
+        )
+        self._inbound = self._counter(
+            "wad_inbound_total",
+            "Messages and account events that were new.",
+            provider=...,
+            type=INBOUND_TYPES,
+        )
+        self._duplicates = self._counter(
+            "wad_inbound_duplicates_total", "Messages and events that were there already.", provider=...
+        )
+        self._webhooks = self._counter(
+            "wad_webhook_requests_total", "Webhook requests answered.", provider=..., result=WEBHOOK_RESULTS
+        )
+        self._webhook_ack = self._histogram(
+            "wad_webhook_ack_seconds",
+            "From a webhook's arrival until it is stored and answered.",
+            _QUICK,
+            provider=...,
+        )
+        self._flow = self._counter(
+            "wad_flow_deliveries_total",
+            "Attempts to hand something to a flow service.",
+            outcome=FLOW_OUTCOMES,
+        )
+        self._flow_seconds = self._histogram(
+            "wad_flow_seconds", "How long flow services took to answer.", _SLOW
+        )
+        self._throttled = self._counter(
+            "wad_throttled_total", "Rate limits that providers answered with.", provider=..., scope=SCOPES
+        )
+        self._store = self._histogram(
+            "wad_store_seconds", "Operations of the storage engine.", _QUICK, operation=STORE_OPERATIONS
+        )
+        self._http = self._histogram(
+            "wad_http_request_seconds", "Requests answered.", _QUICK, route=(), method=(), status=()
+        )
+        self._bridge_restarts = self._counter(
+            "wad_bridge_restarts_total", "Restarts of WhatsApp Web bridges."
+        )
+        self._loop_lag = self._histogram(
+            "wad_loop_lag_seconds", "How late the event loop woke a task that slept a second.", _LAG
+        )
+        self.registry.register(_Snapshot(snapshot, self._providers))
+        _Process(registry=self.registry)
+
+    def subscribe(self, events: Events) -> None:
+        """Count every fact from now on."""
+        events.subscribe(self._count)
+
+    def render(self) -> bytes:
+        """What `GET /metrics` answers, as CONTENT_TYPE."""
+        return prometheus_client.generate_latest(self.registry)
+
+    def store_called(self, operation: str, seconds: float) -> None:
+        """One operation of the storage engine is over. No fact: there are thousands a second."""
+        self._store.labels(_known(operation, STORE_OPERATIONS)).observe(seconds)
+
+    async def measure_loop(self) -> None:
+        """Measure how late the event loop is, each second, until cancelled."""
+        while True:
+            due = trio.current_time() + 1.0
+            await trio.sleep_until(due)
+            self._loop_lag.observe(max(0.0, trio.current_time() - due))
+
+    # --- facts --------------------------------------------------------------------------------------
+
+    def _count(self, fact: Fact) -> None:
+        match fact:
+            case MessageQueued(message=message):
+                self._accepted.labels(message.provider, _known(message.type, MESSAGE_TYPES)).inc()
+            case MessageMoved(message=message):
+                self._moved(message)
+            case MessageReceived(item=item):
+                self._inbound.labels(item.provider, _known(_type_of(item), INBOUND_TYPES)).inc()
+            case InboundDuplicate(provider=provider):
+                self._duplicates.labels(provider).inc()
+            case WebhookAnswered(provider=provider, result=result, seconds=seconds):
+                self._webhooks.labels(provider, _known(result, WEBHOOK_RESULTS)).inc()
+                if result == "ok":
+                    self._webhook_ack.labels(provider).observe(seconds)
+            case ProviderCalled(provider=provider, seconds=seconds):
+                operation, result = self._operations.known(fact.operation), self._results.known(fact.result)
+                self._provider.labels(provider, operation, result).observe(seconds)
+            case Throttled(provider=provider, scope=scope):
+                self._throttled.labels(provider, _known(scope, SCOPES)).inc()
+            case FlowDelivered(outcome=outcome, seconds=seconds):
+                self._flow.labels(_known(outcome, FLOW_OUTCOMES)).inc()
+                self._flow_seconds.observe(seconds)
+            case ActorCrashed(provider=provider, error=error, restart_in=restart_in):
+                if restart_in is not None:
+                    self._restarts.labels(provider, cause(error)).inc()
+            case RequestServed(route=route, method=method, status=status, seconds=seconds):
+                self._http.labels(self._routes.known(route), method, str(status)).observe(seconds)
+            case SessionCreated() | SessionDeleted() | SessionStateChanged() | BreakerChanged() | InboxDied():
+                pass  # gauges tell of these, from the snapshot
+            case _:
+                raise AssertionError(fact)
+
+    def _moved(self, message: OutboundMessage) -> None:
+        outcome = "dead" if message.dead and message.state is MessageState.UNKNOWN else message.state.value
+        if outcome not in OUTCOMES:
+            return  # queued or sending: on its way, no outcome
+        self._outcomes.labels(message.provider, outcome).inc()
+        if message.state is MessageState.ACCEPTED:
+            since = max(message.created_at, message.send_at or message.created_at)
+            self._send.labels(message.provider).observe(
+                max(0.0, (message.updated_at - since).total_seconds())
+            )
+
+    # --- making them --------------------------------------------------------------------------------
+
+    def _counter(self, name: str, text: str, **labels: Iterable[str] | EllipsisType) -> Counter:
+        counter = Counter(name, text, list(labels), registry=self.registry)
+        self._at_zero(counter, labels)
+        return counter
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], **labels: Iterable[str] | EllipsisType
+    ) -> Histogram:
+        histogram = Histogram(name, text, list(labels), buckets=buckets, registry=self.registry)
+        self._at_zero(histogram, labels)
+        return histogram
+
+    def _at_zero(
+        self, metric: Counter | Histogram, labels: Mapping[str, Iterable[str] | EllipsisType]
+    ) -> None:
+        """Make every combination of label values known; `...` stands for the providers."""
+        values = [self._providers if each is ... else tuple(each) for each in labels.values()]
+        for combination in product(*values) if labels else ():
+            metric.labels(*combination)
+
+
+class _OpenSet:
+    """Label values that are learnt as they come, up to a number of them."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def known(self, value: str) -> str:
+        if value in self._seen:
+            return value
+        if len(self._seen) >= _MOST:
+            return "other"
+        self._seen.add(value)
+        return value
+
+
+def _known(value: str, values: Collection[str]) -> str:
+    return value if value in values else "other"
+
+
+def _type_of(item: InboxItem) -> str:
+    match item.event:
+        case InboundMessage(content=content):
+            return str(content.get("type"))
+        case AccountEvent(type=type_) | FlowEvent(type=type_):
+            return type_
+
+
+def cause(error: BaseException) -> str:
+    """Whose fault a crash is: `store`, `provider`, or `bug` where nobody but wad is left."""
+    match error:
+        case BaseExceptionGroup(exceptions=exceptions):
+            causes = {cause(each) for each in exceptions}
+            return "bug" if "bug" in causes else min(causes)
+        case StoreUnavailable():
+            return "store"
+        case ProviderError() | OSError():
+            return "provider"
+        case _:
+            return "bug"
+
+
+class _Snapshot(Collector):
+    """The gauges, made anew at each scrape."""
+
+    def __init__(self, snapshot: Callable[[], Gauges], providers: tuple[str, ...]) -> None:
+        self._snapshot = snapshot
+        self._providers = providers
+
+    def describe(self) -> Iterator[Metric]:
+        # Asked at registration, when nothing has been restored yet.
+        return self._gauges(Gauges())
+
+    def collect(self) -> Iterator[Metric]:
+        return self._gauges(self._snapshot())
+
+    def _gauges(self, now: Gauges) -> Iterator[Metric]:
+        providers = [(provider,) for provider in self._providers]
+        states = product(self._providers, [state.value for state in SessionState])
+        breakers = product(self._providers, BREAKER_STATES)
+        directions = [(direction,) for direction in DIRECTIONS]
+        yield _family("wad_sessions", "Sessions.", ["provider", "state"], states, now.sessions)
+        yield _family("wad_breaker_state", "Circuit breakers.", ["provider", "state"], breakers, now.breakers)
+        yield _family(
+            "wad_outbox_depth", "Messages not settled yet.", ["provider"], providers, _keyed(now.outbox_depth)
+        )
+        yield _family(
+            "wad_outbox_oldest_seconds",
+            "How long the oldest message that is due waits.",
+            ["provider"],
+            providers,
+            _keyed(now.outbox_oldest),
+        )
+        yield _family(
+            "wad_dead_letters", "Dead letters.", ["direction"], directions, _keyed(now.dead_letters)
+        )
+        for name, text, value in (
+            ("wad_inbox_depth", "Inbound messages and events not handed over yet.", now.inbox_depth),
+            ("wad_inbox_oldest_seconds", "How long the oldest of them waits.", now.inbox_oldest),
+            ("wad_unknown_messages", "Sends that wait for proof of having gone out.", now.unknown_messages),
+            ("wad_store_up", "Whether the store answers.", int(now.store_up)),
+            ("wad_bridge_processes", "WhatsApp Web bridges that run.", now.bridge_processes),
+        ):
+            yield GaugeMetricFamily(name, text, value)
+
+
+def _keyed(values: Mapping[str, float]) -> dict[tuple[str, ...], float]:
+    return {(key,): value for key, value in values.items()}
+
+
+def _family(
+    name: str,
+    text: str,
+    labels: list[str],
+    known: Iterable[tuple[str, ...]],
+    values: Mapping[tuple[str, ...], float],
+) -> Metric:
+    """A gauge for each label set that is *known*, at 0 where it has no value, and for those that have one."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key in dict.fromkeys([*known, *values]):
+        family.add_metric(key, values.get(key, 0))
+    return family
+
+
+class _Process(prometheus_client.ProcessCollector):
+    """The usual `process_*` metrics, also where systemd's ProcSubset=pid hides /proc/stat: they vanish without."""
+
+    def _boot_time(self) -> float:
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
