@@ -53,7 +53,9 @@ class InvalidRequest(WadError):
 
     code = "invalid_request"
 
-    def __init__(self, detail: str, errors: list[FieldError] | None = None, *, code: str | None = None) -> None:
+    def __init__(
+        self, detail: str, errors: list[FieldError] | None = None, *, code: str | None = None
+    ) -> None:
         super().__init__(detail, code=code)
         self.errors = errors or []
 

@@ -114,7 +114,10 @@ def test_adding_twice_changes_nothing() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from("abcd"), st.sampled_from(list(Priority)), st.floats(0, 9), st.sampled_from(["done", "again", "aside"])
+            st.sampled_from("abcd"),
+            st.sampled_from(list(Priority)),
+            st.floats(0, 9),
+            st.sampled_from(["done", "again", "aside"]),
         ),
         max_size=40,
     )
@@ -145,7 +148,9 @@ def test_every_item_is_taken_in_the_end_and_in_order(asked: list[tuple[str, Prio
     plain = {str(seq) for seq, each in enumerate(asked) if each[3] != "aside"}
     for chat in "abcd":
         for priority in Priority:
-            order = [p.seq for p in finished if (p.chat, p.priority) == (chat, priority) and p.message_id in plain]
+            order = [
+                p.seq for p in finished if (p.chat, p.priority) == (chat, priority) and p.message_id in plain
+            ]
             assert order == sorted(order)
 
 

@@ -202,7 +202,9 @@ class Inbox:
         seconds = trio.current_time() - started
         match outcome:
             case Answered(replies=[]):
-                await self._end(pending, item, item.moved(InboxState.DONE, attempts=item.attempts + 1, error=None))
+                await self._end(
+                    pending, item, item.moved(InboxState.DONE, attempts=item.attempts + 1, error=None)
+                )
                 self._tell_delivery(item, "answered", seconds)
             case Answered(replies=replies):
                 answered = item.moved(
@@ -211,7 +213,9 @@ class Inbox:
                 self._tell_delivery(item, "answered", seconds)
                 if await self._services.patient.save_inbox(item, answered):
                     return answered
-                self.lanes.again(pending, trio.current_time(), hold=True)  # somebody else moved it: look again
+                self.lanes.again(
+                    pending, trio.current_time(), hold=True
+                )  # somebody else moved it: look again
             case Gone():
                 self._tell_delivery(item, "gone", seconds)
                 await self._on_gone()
@@ -305,4 +309,3 @@ def flow_events_of(message: OutboundMessage) -> list[FlowEvent]:
 def _explain(error: WadError) -> str:
     fields: list[FieldError] = getattr(error, "errors", [])
     return "; ".join([error.detail, *(f"{field.pointer}: {field.detail}" for field in fields)])
-

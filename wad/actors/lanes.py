@@ -167,7 +167,7 @@ class Workers:
         work: Callable[[Pending], Awaitable[None]],
         *,
         concurrency: int,
-        gate: Callable[[float], float] = lambda now: 0.0,
+        gate: Callable[[float], float] = lambda _now: 0.0,
     ) -> None:
         """*gate* says for how many seconds nothing at all may go (0: go on, inf: until woken)."""
         self._lanes = lanes

@@ -70,7 +70,7 @@ class Mailbox:
         await envelope.settled.wait()
         if envelope.error is not None:
             raise envelope.error
-        return cast(R, envelope.answer)
+        return cast("R", envelope.answer)
 
     async def serve(self, handle: Callable[[Envelope], Awaitable[None]]) -> None:
         """Hand envelopes to *handle*, one at a time, until it raises. It sees to it that they settle."""

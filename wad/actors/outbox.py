@@ -103,7 +103,8 @@ class Outbox:
     def oldest_seconds(self) -> float:
         """How long the oldest queued message has waited; 0 where none does. O(n)."""
         oldest = min(
-            (item.created_at for item in self.lanes.items() if item.state == MessageState.QUEUED), default=None
+            (item.created_at for item in self.lanes.items() if item.state == MessageState.QUEUED),
+            default=None,
         )
         return max(0.0, (self._services.now() - oldest).total_seconds()) if oldest else 0.0
 
@@ -315,7 +316,11 @@ class Outbox:
         due_at = now + timedelta(seconds=pause)
         if sending.attempts >= retry.get("maxAttempts", limits.max_attempts):
             gave_up = sending.moved(
-                MessageState.FAILED, now, error=Failure.of(error), note="gave up: too many attempts", dead=True
+                MessageState.FAILED,
+                now,
+                error=Failure.of(error),
+                note="gave up: too many attempts",
+                dead=True,
             )
         elif due_at >= sending.expires_at:
             gave_up = sending.moved(MessageState.EXPIRED, now, error=Failure.of(error), dead=True)
@@ -412,7 +417,9 @@ class Outbox:
             merged = with_status(
                 current,
                 StatusUpdate(
-                    provider_message_id=new.provider_message_id, state=MessageState.ACCEPTED, at=new.updated_at
+                    provider_message_id=new.provider_message_id,
+                    state=MessageState.ACCEPTED,
+                    at=new.updated_at,
                 ),
             )
             if merged is None:

@@ -41,6 +41,7 @@ from wad.models import (
 )
 from wad.providers.base import Connection, Proof, ProviderKind
 
+
 class SessionActor:
     """A session and its life. `submit` and `receive` may be called by anybody: they go through the store."""
 
@@ -196,6 +197,8 @@ class SessionActor:
                         await self._load()
                     if self.session.desired_state is DesiredState.CONNECTED:
                         self._start_connecting()
+                    elif self.session.state is not SessionState.CREATED:
+                        self._set(SessionState.DISCONNECTED, None)
                     await self.mailbox.serve(self._handle)
                 if not self._reopening:
                     return
@@ -251,8 +254,9 @@ class SessionActor:
     # --- connecting ---------------------------------------------------------------------------------
 
     async def _connect_now(self) -> None:
+        """Try at once, whatever backoff was being waited for. A session that is connected stays so meanwhile."""
         self._stop_connecting()
-        self._start_connecting()
+        self._start_connecting(quietly=self.session.state is SessionState.CONNECTED)
 
     async def _probe(self) -> None:
         if self._connect_scope is None and self.session.desired_state is DesiredState.CONNECTED:
@@ -268,20 +272,20 @@ class SessionActor:
     def _start_connecting(self, *, quietly: bool = False) -> None:
         assert self._nursery is not None
         scope = self._connect_scope = trio.CancelScope()
-        self._nursery.start_soon(self._connect, scope, quietly)
+        if not quietly:
+            self._set(SessionState.CONNECTING, None)
+        self._nursery.start_soon(self._connect, scope)
 
     def _stop_connecting(self) -> None:
         if self._connect_scope is not None:
             self._connect_scope.cancel()
             self._connect_scope = None
 
-    async def _connect(self, scope: trio.CancelScope, quietly: bool) -> None:
+    async def _connect(self, scope: trio.CancelScope) -> None:
         """Ask the provider for proof until it gives some, or says that a person is needed."""
         first, most = self._services.limits.connect_backoff
         pause = first
         with scope:
-            if not quietly:
-                self._set(SessionState.CONNECTING, None)
             while not await self._connected():
                 if self.session.state in (SessionState.BAD_CREDENTIALS, SessionState.LOGGED_OUT):
                     break
@@ -305,7 +309,8 @@ class SessionActor:
             else:
                 was_up = self.session.state in (SessionState.CONNECTED, SessionState.DEGRADED)
                 self._set(
-                    SessionState.DEGRADED if was_up else SessionState.CONNECTING, Reason(error.code, error.detail)
+                    SessionState.DEGRADED if was_up else SessionState.CONNECTING,
+                    Reason(error.code, error.detail),
                 )
             return False
         self._proven(proof)

@@ -84,9 +84,7 @@ class Statuses:
             again = await self._move(of_message.values())
         return unknown
 
-    async def _move(
-        self, moves: Iterable[tuple[OutboundMessage, list[StatusUpdate]]]
-    ) -> list[StatusUpdate]:
+    async def _move(self, moves: Iterable[tuple[OutboundMessage, list[StatusUpdate]]]) -> list[StatusUpdate]:
         """Write each message's new state; return the statuses of those that somebody else moved meanwhile."""
         work = [(message, _steps(message, its), its) for message, its in moves]
         work = [(message, steps, its) for message, steps, its in work if steps]

@@ -18,7 +18,9 @@ class RestartPolicy:
     period: float = 60.0
     initial: float = 1.0
     most: float = 300.0
-    cooldown: float = 300.0  # a session given up is tried again after this long, then after twice as long, ...
+    cooldown: float = (
+        300.0  # a session given up is tried again after this long, then after twice as long, ...
+    )
     cooldown_most: float = 3600.0
     random: Random = field(default_factory=Random)
 

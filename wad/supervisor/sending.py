@@ -150,7 +150,9 @@ class Sending:
         if draft.reply_to is not None:
             quotes = await self._provider_id_of(session.session_id, draft.reply_to)
             if quotes is None:
-                errors.append(FieldError("/replyTo", "names no message of this session that the provider knows"))
+                errors.append(
+                    FieldError("/replyTo", "names no message of this session that the provider knows")
+                )
         if errors:
             raise InvalidRequest("the message cannot be sent as it is", errors)
         scheduled = draft.send_at is not None and draft.send_at > now
@@ -226,7 +228,9 @@ class Sending:
             provider_id = await self._provider_id_of(session_id, part["messageId"])
             if provider_id is None:
                 errors.append(
-                    FieldError("/reaction/messageId", "names no message of this session that the provider knows")
+                    FieldError(
+                        "/reaction/messageId", "names no message of this session that the provider knows"
+                    )
                 )
             else:
                 return {**content, kind: {**part, "messageId": provider_id}}
@@ -240,7 +244,9 @@ class Sending:
         item = await store.inbox_item(MessageId(message_id))
         if item is not None:
             known = item.session_id == session_id and isinstance(item.event, InboundMessage)
-            return item.event.provider_message_id if known and isinstance(item.event, InboundMessage) else None
+            return (
+                item.event.provider_message_id if known and isinstance(item.event, InboundMessage) else None
+            )
         message = await store.message(MessageId(message_id))
         if message is None or message.session_id != session_id:
             return None
@@ -273,7 +279,7 @@ class Sending:
         for message, stands in zip(
             messages, await self._services.patient.add_messages(messages), strict=True
         ):
-            if stands.rev == message.rev:
+            if stands.seq == message.seq:  # else it stood already: an earlier life queued it
                 self._services.events.publish(MessageQueued(stands))
             if stands.is_open:
                 actor.outbox.offer(stands)

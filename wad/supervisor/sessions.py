@@ -61,6 +61,10 @@ CALL_TIMEOUT = 45.0
 #: How long a provider keeps an uploaded file (Meta: 30 days).
 UPLOAD_TTL = timedelta(days=30)
 PURGE_EVERY = 3600.0
+#: States that a session which was just asked to connect leaves by itself.
+_ON_THE_WAY = frozenset(
+    {SessionState.CREATED, SessionState.CONNECTING, SessionState.DISCONNECTED, SessionState.FAILED}
+)
 
 
 class NewSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,8 +173,8 @@ class Sessions:
         session_id: SessionId,
         *,
         provider: str | None = None,
-        shop_id: ShopId | None | msgspec.UnsetType = msgspec.UNSET,
-        phone_number: str | None | msgspec.UnsetType = msgspec.UNSET,
+        shop_id: ShopId | msgspec.UnsetType | None = msgspec.UNSET,
+        phone_number: str | msgspec.UnsetType | None = msgspec.UNSET,
         credentials: Mapping[str, str | None] | None = None,  # RFC 7396: None removes a key
         settings: Mapping[str, Any] | None = None,  # camelCase names; None removes
     ) -> Session:
@@ -229,7 +233,7 @@ class Sessions:
             with trio.move_on_after(CALL_TIMEOUT):
                 await actor.mailbox.ask(Connect())
         with trio.move_on_after(wait):
-            while actor.session.state in (SessionState.CREATED, SessionState.CONNECTING, SessionState.DISCONNECTED):
+            while actor.session.state in _ON_THE_WAY:
                 await actor.change_of_state()
         return actor.status()
 
@@ -337,9 +341,7 @@ class Sessions:
             return again
         item = await store.inbox_item(message_id)
         if item is not None and item.state is InboxState.DEAD:
-            revived = item.moved(
-                InboxState.RECEIVED, due_at=None, error=None, expires_at=now + FLOW_WINDOW
-            )
+            revived = item.moved(InboxState.RECEIVED, due_at=None, error=None, expires_at=now + FLOW_WINDOW)
             actor = self.actor(item.session_id)
             if not await store.save_inbox(item, revived):
                 raise Conflict("the item has moved meanwhile: look again", code="moved_meanwhile")
@@ -355,7 +357,11 @@ class Sessions:
             put_by = msgspec.structs.replace(message, dead=False, due_at=None, rev=new_rev())
             if message.state is MessageState.UNKNOWN:  # or it would be open again
                 put_by = message.moved(
-                    MessageState.FAILED, self._services.now(), error=message.error, note="discarded", dead=False
+                    MessageState.FAILED,
+                    self._services.now(),
+                    error=message.error,
+                    note="discarded",
+                    dead=False,
                 )
             if not await store.save_message(message, put_by):
                 raise Conflict("the message has moved meanwhile: look again", code="moved_meanwhile")

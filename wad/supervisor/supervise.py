@@ -10,7 +10,7 @@ import trio
 from wad.supervisor.policy import RestartPolicy
 
 
-class RestartIntensityExceeded(Exception):  # noqa: N818  Erlang's name for it
+class RestartIntensityExceeded(Exception):
     """It crashes too often for one more restart to be worth trying. The last crash is the cause."""
 
 
@@ -29,7 +29,7 @@ async def supervise(run: Callable[[], Awaitable[None]], policy: RestartPolicy, o
         delay: float | None = None
         try:
             await run()
-        except* Exception as group:  # a Cancelled beside it keeps propagating
+        except* Exception as group:  # noqa: BLE001  whatever it is, it is a crash; a Cancelled beside it goes on
             crash = _innermost(group)
             now = trio.current_time()
             crashes.append(now)

@@ -1,0 +1,100 @@
+"""The whole inside of wad over the memory store and a simulated provider, on a mock clock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import trio
+
+from tests.simulated import SimulatedProvider
+from wad.actors.services import Limits, Services
+from wad.events import Events, Fact
+from wad.flow.delivery import FlowDefaults, Flows
+from wad.models import Address, Content, Credentials, Session, SessionId, Settings
+from wad.secrets import Vault
+from wad.store.memory import MemoryEngine
+from wad.store.store import Store
+from wad.supervisor.policy import RestartPolicy
+from wad.supervisor.sessions import Draft, NewSession, Sessions, open_sessions
+
+START = datetime(2026, 11, 24, 8, tzinfo=UTC)
+
+
+def now() -> datetime:
+    """The wall clock of a mock world."""
+    return START + timedelta(seconds=trio.current_time())
+
+
+@dataclass
+class House:
+    """What outlives a restart of the daemon: the store, and the provider's world."""
+
+    world: SimulatedProvider = field(default_factory=SimulatedProvider)
+    limits: Limits = field(default_factory=Limits)
+    policy: RestartPolicy = field(default_factory=lambda: RestartPolicy(random=Random(1)))
+    flows: Flows = field(default_factory=lambda: Flows(FlowDefaults()))
+    facts: list[Fact] = field(default_factory=list)
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        self._engine = MemoryEngine()
+        self._master = os.urandom(32)
+
+    def store(self) -> Store:
+        return Store(self._engine, Vault(self._master))
+
+    @asynccontextmanager
+    async def run(self, *, grace: float = 35.0) -> AsyncIterator[Sessions]:
+        """One life of the daemon."""
+        store = self.store()
+        events = Events()
+        events.subscribe(self.facts.append)
+        services = Services(
+            store=store,
+            patient=store.patient(),
+            events=events,
+            flows=self.flows,
+            limits=self.limits,
+            now=now,
+            random=Random(self.seed),
+        )
+
+        async def any_url(url: str) -> None:
+            pass
+
+        async with open_sessions(
+            services, {self.world.name: self.world}, self.policy, check_url=any_url, grace=grace
+        ) as sessions:
+            await sessions.restore()
+            yield sessions
+
+    def facts_of(self, kind: type[Any]) -> list[Any]:
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+
+async def shop(sessions: Sessions, session_id: str = "shop", **settings: Any) -> Session:
+    """A connected session."""
+    session = await sessions.create(
+        NewSession(
+            provider="simulated",
+            session_id=SessionId(session_id),
+            credentials=Credentials(key=session_id),
+            settings=Settings(**settings),
+        )
+    )
+    await sessions.connect(session.session_id, wait=60)
+    return session
+
+
+def text(body: str) -> Content:
+    return {"type": "text", "text": {"body": body}}
+
+
+def draft(body: str = "hola", to: str = "+5215512345678", session_id: str = "shop", **more: Any) -> Draft:
+    return Draft(session_id=SessionId(session_id), to=Address(phone=to), content=text(body), **more)
