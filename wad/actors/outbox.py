@@ -22,7 +22,7 @@ from wad.actors.lanes import Lanes, Workers
 from wad.actors.limiter import Limiter
 from wad.actors.services import Services
 from wad.errors import ProviderError, Scope, Verdict
-from wad.events import MessageMoved, Throttled
+from wad.events import BreakerChanged, MessageMoved, Throttled
 from wad.models import (
     Failure,
     MessageId,
@@ -68,6 +68,7 @@ class Outbox:
             rate=settings.rate or services.limits.rate, burst=settings.burst or services.limits.burst
         )
         self.breaker = Breaker(random=services.random)
+        self._breaker_was = self.breaker.state(trio.current_time())
         self.lanes = Lanes()
         self._workers = Workers(
             self.lanes, self._deliver, concurrency=services.limits.send_concurrency, gate=self._gate
@@ -180,7 +181,17 @@ class Outbox:
     def _gate(self, now: float) -> float:
         if not self._ready:
             return inf
+        self._watch_breaker(now)
         return max(self.breaker.wait(now), self.limiter.wait(now))
+
+    def _watch_breaker(self, now: float) -> None:
+        """Tell when the breaker is in another state than when we last looked."""
+        before, self._breaker_was = self._breaker_was, self.breaker.state(now)
+        if before is not self._breaker_was:
+            session = self._session()
+            self._services.events.publish(
+                BreakerChanged(session.session_id, session.provider, before, self._breaker_was)
+            )
 
     async def _deliver(self, item: Pending) -> None:
         message = self._bodies.pop(item.message_id, None)

@@ -129,7 +129,7 @@ class SessionActor:
     def status(self) -> Status:
         session = self.session
         now = trio.current_time()
-        state, reason = self._truth(now)
+        state, reason = self.state(now)
         return Status(
             session_id=session.session_id,
             shop_id=session.shop_id,
@@ -158,7 +158,7 @@ class SessionActor:
         """Seconds since the account last gave a sign of life; inf where it never did in this process."""
         return float("inf") if self._proof_at is None else trio.current_time() - self._proof_at
 
-    def _truth(self, now: float) -> tuple[SessionState, Reason | None]:
+    def state(self, now: float) -> tuple[SessionState, Reason | None]:
         """The state, with what memory knows better than the last write: stale proof, an open breaker."""
         session = self.session
         if session.state is not SessionState.CONNECTED:
