@@ -43,7 +43,7 @@ class Table(msgspec.Struct, frozen=True):
     """`columns` maps each column to its SQLite type; the first one is the primary key."""
 
     name: str
-    columns: dict[str, Literal["TEXT", "INTEGER", "BLOB"]]
+    columns: dict[str, Literal["TEXT", "INTEGER", "BOOLEAN", "BLOB"]]
     indexes: tuple[Index, ...] = ()
 
     @property

@@ -26,7 +26,7 @@ SESSIONS: Final = Table(
         "desiredState": "TEXT",
         "state": "TEXT",
         "reason": "TEXT",  # JSON
-        "isConnected": "INTEGER",
+        "isConnected": "BOOLEAN",
         "lastSeen": "INTEGER",
         "qrCode": "TEXT",
         "connectionData": "TEXT",  # JSON
