@@ -7,18 +7,14 @@ the first failure of all is an increase that an alert can see. A value outside i
 from __future__ import annotations
 
 import platform
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import product
 from types import EllipsisType
 from typing import Final
 
-import msgspec
 import prometheus_client
 import trio
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from wad.errors import ProviderError, Scope, StoreUnavailable
 from wad.events import (
@@ -40,6 +36,7 @@ from wad.events import (
     Throttled,
     WebhookAnswered,
 )
+from wad.gauges import Gauges, Process, Snapshot
 from wad.models import (
     AccountEvent,
     FlowEvent,
@@ -47,8 +44,9 @@ from wad.models import (
     InboxItem,
     MessageState,
     OutboundMessage,
-    SessionState,
 )
+
+__all__ = ["CONTENT_TYPE", "Gauges", "Metrics"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -67,8 +65,6 @@ OUTCOMES: Final = (
 )  # fmt: skip
 WEBHOOK_RESULTS: Final = ("ok", "bad_signature", "malformed", "unavailable")
 FLOW_OUTCOMES: Final = ("answered", "retry", "dead", "gone", "rules")
-BREAKER_STATES: Final = ("closed", "open", "half_open", "isolated")
-DIRECTIONS: Final = ("outbound", "inbound")
 RESTART_REASONS: Final = ("bug", "provider", "store")
 STORE_OPERATIONS: Final = ("write", "find", "count", "purge", "ping")
 SCOPES: Final = tuple(scope.name.lower() for scope in Scope)
@@ -80,23 +76,6 @@ _SEND: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 _LAG: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 #: Values that one open set may have (an error's code, a route): our own words, but too many to list here.
 _MOST: Final = 100
-
-
-class Gauges(msgspec.Struct, frozen=True, kw_only=True):
-    """What is at the moment of a scrape. Whoever makes it answers from memory, and quickly."""
-
-    sessions: Mapping[tuple[str, ...], int] = {}  # (provider, state) -> how many
-    outbox_depth: Mapping[
-        str, int
-    ] = {}  # provider -> messages that are scheduled, queued, sending or unknown
-    outbox_oldest: Mapping[str, float] = {}  # provider -> seconds that the oldest due one has waited
-    inbox_depth: int = 0
-    inbox_oldest: float = 0.0
-    breakers: Mapping[tuple[str, ...], int] = {}  # (provider, state) -> how many
-    unknown_messages: int = 0  # sends that may or may not have gone out, and wait for proof
-    dead_letters: Mapping[str, int] = {}  # direction -> how many
-    store_up: bool = True  # the store's last answer was one
-    bridge_processes: int = 0
 
 
 class Metrics:
@@ -187,8 +166,8 @@ class Metrics:
         self._loop_lag = self._histogram(
             "wad_loop_lag_seconds", "How late the event loop woke a task that slept a second.", _LAG
         )
-        self.registry.register(_Snapshot(snapshot, self._providers))
-        _Process(registry=self.registry)
+        self.registry.register(Snapshot(snapshot, self._providers))
+        Process(registry=self.registry)
 
     def subscribe(self, events: Events) -> None:
         """Count every fact from now on."""
@@ -217,6 +196,8 @@ class Metrics:
                 self._accepted.labels(message.provider, _known(message.type, MESSAGE_TYPES)).inc()
             case MessageMoved(message=message):
                 self._moved(message)
+            case MessageReceived(item=InboxItem(event=FlowEvent())):
+                pass  # one of ours, on its way to the flow
             case MessageReceived(item=item):
                 self._inbound.labels(item.provider, _known(_type_of(item), INBOUND_TYPES)).inc()
             case InboundDuplicate(provider=provider):
@@ -316,72 +297,3 @@ def cause(error: BaseException) -> str:
             return "provider"
         case _:
             return "bug"
-
-
-class _Snapshot(Collector):
-    """The gauges, made anew at each scrape."""
-
-    def __init__(self, snapshot: Callable[[], Gauges], providers: tuple[str, ...]) -> None:
-        self._snapshot = snapshot
-        self._providers = providers
-
-    def describe(self) -> Iterator[Metric]:
-        # Asked at registration, when nothing has been restored yet.
-        return self._gauges(Gauges())
-
-    def collect(self) -> Iterator[Metric]:
-        return self._gauges(self._snapshot())
-
-    def _gauges(self, now: Gauges) -> Iterator[Metric]:
-        providers = [(provider,) for provider in self._providers]
-        states = product(self._providers, [state.value for state in SessionState])
-        breakers = product(self._providers, BREAKER_STATES)
-        directions = [(direction,) for direction in DIRECTIONS]
-        yield _family("wad_sessions", "Sessions.", ["provider", "state"], states, now.sessions)
-        yield _family("wad_breaker_state", "Circuit breakers.", ["provider", "state"], breakers, now.breakers)
-        yield _family(
-            "wad_outbox_depth", "Messages not settled yet.", ["provider"], providers, _keyed(now.outbox_depth)
-        )
-        yield _family(
-            "wad_outbox_oldest_seconds",
-            "How long the oldest message that is due waits.",
-            ["provider"],
-            providers,
-            _keyed(now.outbox_oldest),
-        )
-        yield _family(
-            "wad_dead_letters", "Dead letters.", ["direction"], directions, _keyed(now.dead_letters)
-        )
-        for name, text, value in (
-            ("wad_inbox_depth", "Inbound messages and events not handed over yet.", now.inbox_depth),
-            ("wad_inbox_oldest_seconds", "How long the oldest of them waits.", now.inbox_oldest),
-            ("wad_unknown_messages", "Sends that wait for proof of having gone out.", now.unknown_messages),
-            ("wad_store_up", "Whether the store answers.", int(now.store_up)),
-            ("wad_bridge_processes", "WhatsApp Web bridges that run.", now.bridge_processes),
-        ):
-            yield GaugeMetricFamily(name, text, value)
-
-
-def _keyed(values: Mapping[str, float]) -> dict[tuple[str, ...], float]:
-    return {(key,): value for key, value in values.items()}
-
-
-def _family(
-    name: str,
-    text: str,
-    labels: list[str],
-    known: Iterable[tuple[str, ...]],
-    values: Mapping[tuple[str, ...], float],
-) -> Metric:
-    """A gauge for each label set that is *known*, at 0 where it has no value, and for those that have one."""
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for key in dict.fromkeys([*known, *values]):
-        family.add_metric(key, values.get(key, 0))
-    return family
-
-
-class _Process(prometheus_client.ProcessCollector):
-    """The usual `process_*` metrics, also where systemd's ProcSubset=pid hides /proc/stat: they vanish without."""
-
-    def _boot_time(self) -> float:
-        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
