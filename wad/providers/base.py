@@ -100,6 +100,10 @@ class WebhookEvent(msgspec.Struct, frozen=True):
 
     account: str | None
     event: Inbound
+    #: Where it names no account: the business whose it is (Meta's WABA id; a session's `connectionData.wabaId`), and
+    #: the number it speaks of.
+    business: str | None = None
+    phone_number: str | None = None
 
 
 class Webhooks(Protocol):

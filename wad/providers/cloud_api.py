@@ -1,0 +1,104 @@
+"""Meta's Cloud API: one phone number, one session."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+from wad.errors import FieldError
+from wad.models import Address, Content, Session
+from wad.providers.base import Connection, Link, Webhooks
+from wad.providers.http import Pools
+from wad.providers.meta import limits
+from wad.providers.meta.account import Account, MetaConfig
+from wad.providers.meta.connection import MetaConnection
+from wad.providers.meta.credentials import Credential, check, digits, printable
+from wad.providers.meta.probe import FIELDS, LEAST_FIELDS
+from wad.providers.meta.webhooks import MetaWebhooks
+
+#: Where Meta keeps files; they are fetched with the session's token, so nobody else's host will do.
+MEDIA_HOSTS: Final = ("lookaside.fbsbx.com", ".fbcdn.net", ".whatsapp.net", ".facebook.com")
+
+_UNVERIFIABLE: Final = (
+    "without the app secret nobody can tell Meta's webhooks from forged ones: set the session's `appSecret`, "
+    "or `app_secret` in the configuration"
+)
+
+_CREDENTIALS: Final = {
+    "accessToken": Credential(printable, required=True),
+    "phoneNumberId": Credential(digits, required=True),
+    "appSecret": Credential(printable),
+    "verifyToken": Credential(printable),
+}
+
+
+class CloudApi:
+    """The kind. `config` is the operator's word; a session's credentials and settings come before it."""
+
+    name = "cloud_api"
+    capabilities = limits.CAPABILITIES
+    webhooks: Webhooks | None = MetaWebhooks()
+
+    def __init__(self, config: MetaConfig, pools: Pools) -> None:
+        self._config = config
+        self._pools = pools
+
+    def __repr__(self) -> str:
+        return f"<CloudApi {self._config!r}>"
+
+    def check_credentials(self, credentials: Mapping[str, str]) -> list[FieldError]:
+        return check(credentials, _CREDENTIALS)
+
+    def check_send(self, to: Address, content: Content) -> list[FieldError]:
+        return limits.check_send(self.name, to, content)
+
+    def account_of(self, credentials: Mapping[str, str]) -> str | None:
+        return credentials.get("phoneNumberId")
+
+    def webhook_secret(self, session: Session | None) -> str | None:
+        own = session.credentials.get("appSecret") if session is not None else None
+        return own or self._config.app_secret
+
+    def verify_token(self, session: Session | None) -> str | None:
+        own = session.credentials.get("verifyToken") if session is not None else None
+        return own or self._config.verify_token
+
+    @asynccontextmanager
+    async def open(self, session: Session, link: Link) -> AsyncIterator[Connection]:
+        yield MetaConnection(self._account(session), self._pools, link)
+
+    def _account(self, session: Session) -> Account:
+        token = session.credentials.get("accessToken", "")
+        secret = self.webhook_secret(session)
+        root = f"/{self._config.version}"
+        number = f"{root}/{session.credentials.get('phoneNumberId', '')}"
+        proof = appsecret_proof(token, secret) if secret else None
+        return Account(
+            base_url=(session.settings.base_url or self._config.base_url).rstrip("/"),
+            guarded=session.settings.base_url is not None,
+            root=root,
+            number=number,
+            authorization={"Authorization": f"Bearer {token}"},
+            query={"appsecret_proof": proof} if proof else {},
+            probes=(f"{number}?fields={FIELDS}", f"{number}?fields={LEAST_FIELDS}"),
+            lacks=self._lacks(session),
+            timeout=self._config.timeout,
+            media_hosts=MEDIA_HOSTS,
+            secrets=tuple(value for value in (token, secret, proof) if value),
+        )
+
+    def _lacks(self, session: Session) -> tuple[str, str] | None:
+        if errors := self.check_credentials(session.credentials):
+            told = "; ".join(f"{error.pointer} {error.detail}" for error in errors)
+            return "bad_credentials", f"the stored credentials cannot be used: {told}"
+        if self.webhook_secret(session) is None:
+            return "no_app_secret", _UNVERIFIABLE
+        return None
+
+
+def appsecret_proof(token: str, secret: str) -> str:
+    """What shows Meta that who uses *token* knows the app's *secret* too."""
+    return hmac.digest(secret.encode(), token.encode(), hashlib.sha256).hex()

@@ -1,0 +1,288 @@
+"""One account of Meta's, or of a look-alike's: prove it, send, mark read, list groups, move files."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import httpx
+import msgspec
+
+from wad.errors import ProviderError, Verdict
+from wad.models import OutboundMessage
+from wad.providers.base import Accepted, Group, Link, MediaContent, Proof
+from wad.providers.http import UPLOAD, Answer, Origin, Pools, call, request, stream
+from wad.providers.meta import errors
+from wad.providers.meta.account import Account
+from wad.providers.meta.probe import proof_of
+from wad.providers.meta.send import body_of, read_body
+
+T = TypeVar("T")
+
+#: The largest file that WhatsApp carries is a document of 100 MB.
+MOST_BYTES: Final = 100 * 2**20
+#: Seconds to wait, in all, for such a file: 350 kB/s.
+DOWNLOAD: Final = 300.0
+#: Meta's own bounds: 10,000 groups a number, 1,024 a page.
+_GROUP_PAGE: Final = 1024
+_GROUP_PAGES: Final = 10
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where a file lies, for 5 minutes."""
+
+    url: str
+    mime_type: str | None
+    size: int | None
+    sha256: str | None
+
+
+class MetaConnection:
+    """A session's connection. It holds no socket: the pools do."""
+
+    def __init__(self, account: Account, pools: Pools, link: Link) -> None:
+        self._account = account
+        self._pools = pools
+        self._link = link
+        self._origin = account.origin
+        self._messages = account.url(f"{account.number}/messages")
+        self._headers = account.headers(self._messages)
+        self._json_headers = httpx.Headers({**self._headers, "Content-Type": "application/json"})
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._account!r}>"
+
+    async def connect(self) -> Proof:
+        if self._account.lacks is not None:
+            code, detail = self._account.lacks
+            raise ProviderError(Verdict.NEEDS_PERSON, detail, code=code)
+        refused: ProviderError | None = None
+        for path in self._account.probes:
+            try:
+                return await self._get("probe", self._account.url(path), self._proof)
+            except ProviderError as error:
+                if error.verdict is not Verdict.REJECTED:
+                    raise
+                refused = error
+        assert refused is not None
+        # The request is right, so what it names is not: a number that is not this token's, a proof that is wrong.
+        raise ProviderError(
+            Verdict.NEEDS_PERSON, refused.detail, code="number_unknown", provider_code=refused.provider_code
+        )
+
+    async def send(self, message: OutboundMessage) -> Accepted:
+        return await self._post("send", body_of(message), self._accepted)
+
+    async def mark_read(self, provider_message_id: str, *, typing: bool) -> None:
+        body = read_body(provider_message_id, typing=typing)
+        await self._post("mark_read", body, self._object, repeatable=True)
+
+    async def groups(self) -> list[Group]:
+        found: list[Group] = []
+        query = {"limit": str(_GROUP_PAGE)}
+        for _ in range(_GROUP_PAGES):
+            url = self._account.url(f"{self._account.number}/groups", **query)
+            page, after = await self._get("groups", url, self._group_page)
+            found += page
+            if not page or after is None:
+                break
+            query["after"] = after
+        return found
+
+    async def upload(self, data: bytes, *, mime_type: str, filename: str | None) -> str:
+        url = self._account.url(f"{self._account.number}/media")
+        form = httpx.Request(  # for its multipart body; the request that goes out is ours
+            "POST",
+            url,
+            data={"messaging_product": "whatsapp", "type": mime_type},
+            files={"file": (filename or "file", data, mime_type)},
+        )
+        headers = httpx.Headers({**self._headers, "Content-Type": form.headers["Content-Type"]})
+        return await call(
+            self._pools.to(self._origin),
+            request("POST", url, headers, form.read(), upload=True),
+            self._media_id,
+            link=self._link,
+            operation="upload",
+            seconds=UPLOAD,
+            repeatable=True,  # twice is one file too many, and it expires
+        )
+
+    @asynccontextmanager
+    async def download(self, provider_media_id: str) -> AsyncIterator[MediaContent]:
+        """The file; that its hash is right is known once it is read to its end, and NOT_SENT is raised if not."""
+        async with AsyncExitStack() as stack:
+            yield await self._open_file(provider_media_id, stack)
+
+    # --- requests -----------------------------------------------------------------------------------
+
+    async def _post(
+        self, operation: str, body: bytes, read: Callable[[Answer], T], *, repeatable: bool = False
+    ) -> T:
+        return await call(
+            self._pools.to(self._origin),
+            request("POST", self._messages, self._json_headers, body),
+            read,
+            link=self._link,
+            operation=operation,
+            seconds=self._account.timeout,
+            repeatable=repeatable,
+        )
+
+    async def _get(self, operation: str, url: httpx.URL, read: Callable[[Answer], T]) -> T:
+        return await call(
+            self._pools.to(self._origin),
+            request("GET", url, self._headers),
+            read,
+            link=self._link,
+            operation=operation,
+            seconds=self._account.timeout,
+            repeatable=True,
+        )
+
+    async def _open_file(self, media_id: str, stack: AsyncExitStack) -> MediaContent:
+        for last in (False, True):
+            place = await self._get("media_url", self._account.object_url(media_id), self._place)
+            url = self._account.file_url(place.url)
+            if url is None:
+                raise ProviderError(
+                    Verdict.REJECTED,
+                    "the file lies on a host that is not the provider's",
+                    code="media_refused",
+                )
+            opening = stream(
+                self._pools.to(Origin.of(url, guarded=self._account.guarded)),
+                request("GET", url, self._account.headers(url, accept="*/*")),
+                self._file_refused,
+                link=self._link,
+                operation="download",
+                seconds=DOWNLOAD,
+                most=MOST_BYTES,
+            )
+            try:
+                headers, chunks = await stack.enter_async_context(opening)
+            except ProviderError as error:
+                if last or error.code != "media_gone":
+                    raise
+                continue  # its URL was older than 5 minutes: ask for another one
+            mime_type = place.mime_type or headers.get("content-type", "application/octet-stream")
+            return MediaContent(mime_type, place.size, place.sha256, _checked(chunks, place.sha256))
+        raise AssertionError("the last try either returned or raised")
+
+    # --- answers ------------------------------------------------------------------------------------
+
+    def _refused(self, answer: Answer) -> ProviderError:
+        return errors.error_of(answer, secrets=self._account.secrets)
+
+    def _object(self, answer: Answer) -> dict[str, Any]:
+        """A success's JSON object; anything else is raised as what it means."""
+        decoded = errors.object_of(answer.body)
+        if not 200 <= answer.status < 300 or (decoded is not None and "error" in decoded):
+            raise self._refused(answer)
+        if decoded is None:
+            raise errors.garbled(answer)
+        return decoded
+
+    def _accepted(self, answer: Answer) -> Accepted:
+        match self._object(answer):
+            case {"messages": [{"id": str(message_id), **more}, *_]} if message_id:
+                note = more.get("message_status", "accepted")
+                return Accepted(message_id, None if note == "accepted" else str(note))
+            case _:
+                raise errors.garbled(answer)
+
+    def _proof(self, answer: Answer) -> Proof:
+        return proof_of(self._object(answer))
+
+    def _media_id(self, answer: Answer) -> str:
+        match self._object(answer):
+            case {"id": str(media_id)} if media_id:
+                return media_id
+            case _:
+                raise errors.garbled(answer)
+
+    def _place(self, answer: Answer) -> _Place:
+        match self._object(answer):
+            case {"url": str(url), **more} if url:
+                mime_type, size, sha256 = more.get("mime_type"), more.get("file_size"), more.get("sha256")
+                return _Place(
+                    url,
+                    mime_type if isinstance(mime_type, str) else None,
+                    size if isinstance(size, int) else None,
+                    sha256 if isinstance(sha256, str) else None,
+                )
+            case _:
+                raise errors.garbled(answer)
+
+    def _file_refused(self, answer: Answer) -> ProviderError:
+        if answer.status == httpx.codes.NOT_FOUND:
+            return ProviderError(Verdict.REJECTED, "the provider has the file no more", code="media_gone")
+        return self._refused(answer)
+
+    def _group_page(self, answer: Answer) -> tuple[list[Group], str | None]:
+        """One page, and the cursor of the next one. Meta nests the list in an object; tests of others do not."""
+        page = self._object(answer)
+        listed = page.get("data")
+        if isinstance(listed, dict):
+            listed = listed.get("groups")
+        if not isinstance(listed, list):
+            raise errors.garbled(answer)
+        after: str | None = None
+        match page.get("paging"):
+            case {"next": str(), "cursors": {"after": str(cursor)}}:
+                after = cursor
+        return [
+            _group(item) for item in listed if isinstance(item, dict) and isinstance(item.get("id"), str)
+        ], after
+
+
+def _group(item: dict[str, Any]) -> Group:
+    subject, description = item.get("subject"), item.get("description")
+    participants = item.get("total_participant_count")
+    return Group(
+        group_id=item["id"],
+        subject=subject if isinstance(subject, str) else None,
+        description=description if isinstance(description, str) else None,
+        created_at=_time(item.get("created_at") or item.get("creation_timestamp")),
+        participants=participants if isinstance(participants, int) else None,
+    )
+
+
+def _time(seconds: Any) -> str | None:
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+async def _checked(chunks: AsyncIterator[bytes], sha256: str | None) -> AsyncIterator[bytes]:
+    """*chunks*, and an error at their end if they are not what *sha256* promised (in hex, or in base64)."""
+    digest = hashlib.sha256()
+    async for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    expected = _digests(sha256 or "")
+    if expected and digest.digest() not in expected:
+        raise ProviderError(
+            Verdict.NOT_SENT, "the file that arrived is not the one that was promised", code="media_corrupt"
+        )
+
+
+def _digests(text: str) -> list[bytes]:
+    """What *text* may stand for; nothing where it is no hash at all."""
+    found = []
+    for decode in (
+        bytes.fromhex,
+        lambda value: base64.b64decode(value + "=" * (-len(value) % 4), validate=True),
+    ):
+        try:
+            if len(digest := decode(text)) == hashlib.sha256().digest_size:
+                found.append(digest)
+        except (ValueError, binascii.Error):
+            continue
+    return found
