@@ -1,0 +1,334 @@
+"""What the API shows of wad's records: never a secret, camelCase, times in UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+
+from wad.errors import FieldError
+from wad.http.problems import Problem, ReasonView
+from wad.models import (
+    AccountEvent,
+    Address,
+    Failure,
+    FlowEvent,
+    InboundMessage,
+    InboxItem,
+    InboxState,
+    OutboundMessage,
+    Priority,
+    Session,
+    Settings,
+    Status,
+)
+
+__all__ = ["FieldError", "Problem", "ReasonView"]
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """All that is told of a secret."""
+
+    set: bool = True
+
+
+class SettingsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    rate: float | None = None
+    burst: int | None = None
+    flow_url: str | None = None
+    flow_secret: Secret | None = None
+    base_url: str | None = None
+    retry: dict[str, float] | None = None
+    duplicates: Literal["at_most_once", "at_least_once"] | None = None
+    flow_disabled: bool = False
+
+
+class SessionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The stored session."""
+
+    session_id: str
+    shop_id: str | None
+    provider: str
+    phone_number: str | None
+    desired_state: str
+    state: str
+    reason: ReasonView | None
+    is_connected: bool
+    last_seen: datetime | None
+    qr_code: str | None
+    connection_data: dict[str, Any]
+    credentials: dict[str, Secret]
+    settings: SettingsView
+    created_at: datetime
+    updated_at: datetime
+
+
+class SessionList(msgspec.Struct, frozen=True):
+    items: list[SessionView]
+    next: str | None
+
+
+_SET: Final = Secret()
+
+
+def session_view(session: Session, status: Status | None = None) -> SessionView:
+    """*session*, as its living actor knows it where there is one: rows are not written at every sign of life."""
+    now: Session | Status = status or session
+    reason = now.reason
+    return SessionView(
+        session_id=session.session_id,
+        shop_id=session.shop_id,
+        provider=session.provider,
+        phone_number=session.phone_number,
+        desired_state=now.desired_state.value,
+        state=now.state.value,
+        reason=ReasonView(reason.code, reason.detail, reason.needs_person) if reason else None,
+        is_connected=now.is_connected,
+        last_seen=now.last_seen,
+        qr_code=now.qr_code,
+        connection_data=session.connection_data,
+        credentials=dict.fromkeys(sorted(session.credentials), _SET),
+        settings=_settings_view(session.settings),
+        created_at=session.created_at,
+        updated_at=session.updated_at,
+    )
+
+
+def _settings_view(settings: Settings) -> SettingsView:
+    return SettingsView(
+        rate=settings.rate,
+        burst=settings.burst,
+        flow_url=settings.flow_url,
+        flow_secret=_SET if settings.flow_secret else None,
+        base_url=settings.base_url,
+        retry=settings.retry,
+        duplicates=settings.duplicates,
+        flow_disabled=settings.flow_disabled,
+    )
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+
+class RecipientView(msgspec.Struct, frozen=True, rename="camel"):
+    phone: str | None
+    user_id: str | None
+
+
+class SenderView(msgspec.Struct, frozen=True, rename="camel"):
+    """Who wrote. Meta may leave the phone out: then the business-scoped `userId` names the person."""
+
+    phone: str | None
+    user_id: str | None
+    name: str | None
+
+
+class ChatView(msgspec.Struct, frozen=True):
+    id: str
+    kind: Literal["person", "group"]
+
+
+class StepView(msgspec.Struct, frozen=True, kw_only=True):
+    status: str
+    at: datetime
+    error: Failure | None
+    note: str | None
+
+
+class OutboundView(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="direction", tag="outbound"
+):
+    """A message on its way out. Its content stands beside, under the name in `type`, as it was asked for."""
+
+    message_id: str
+    session_id: str
+    shop_id: str | None
+    provider: str
+    to: str | RecipientView | None
+    group_id: str | None
+    type: str
+    status: str
+    priority: str
+    reference: str | None
+    reply_to: str | None
+    send_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime
+    next_attempt_at: datetime | None
+    attempts: int
+    provider_message_id: str | None
+    error: Failure | None
+    maybe_duplicate: bool
+    dead_letter: bool
+    history: list[StepView]
+
+
+class InboundView(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="direction", tag="inbound"
+):
+    """A customer's message. Its content stands beside, under the name in `type`.
+
+    `status` tells how far the flow is with it: received, answered, done or dead.
+    """
+
+    message_id: str
+    session_id: str
+    shop_id: str | None
+    provider: str
+    sender: SenderView | None = msgspec.field(name="from")
+    chat: ChatView | None
+    type: str
+    status: str
+    context: dict[str, Any] | None
+    provider_message_id: str | None
+    sent_at: datetime | None
+    received_at: datetime
+    attempts: int
+    error: Failure | None
+    dead_letter: bool
+
+
+class MessageList(msgspec.Struct, frozen=True):
+    items: list[OutboundView | InboundView]
+    next: str | None
+
+
+class SentView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What `POST /send` answers."""
+
+    message_id: str
+    session_id: str
+    provider: str
+    status: str
+    provider_message_id: str | None = None
+    reason: ReasonView | None = None
+
+
+class BulkItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The status that this message's own `POST /send` would have had."""
+
+    status: int
+    message_id: str | None = None
+    session_id: str | None = None
+    replayed: bool = False
+    problem: Problem | None = None
+
+
+class BulkView(msgspec.Struct, frozen=True):
+    items: list[BulkItem]
+
+
+_PRIORITIES: Final = {Priority.REPLY: "reply", Priority.NORMAL: "normal", Priority.BULK: "bulk"}
+
+
+def message_view(record: OutboundMessage | InboxItem) -> dict[str, Any]:
+    match record:
+        case OutboundMessage():
+            return _outbound_view(record)
+        case InboxItem():
+            return _inbound_view(record)
+
+
+def _outbound_view(message: OutboundMessage) -> dict[str, Any]:
+    view: dict[str, Any] = msgspec.to_builtins(
+        OutboundView(
+            message_id=message.message_id,
+            session_id=message.session_id,
+            shop_id=message.shop_id,
+            provider=message.provider,
+            to=_recipient(message.to),
+            group_id=message.to.group_id,
+            type=message.type,
+            status=message.state.value,
+            priority=_PRIORITIES[message.priority],
+            reference=message.reference,
+            reply_to=message.reply_to,
+            send_at=message.send_at,
+            created_at=message.created_at,
+            updated_at=message.updated_at,
+            expires_at=message.expires_at,
+            next_attempt_at=message.due_at if message.is_open else None,
+            attempts=message.attempts,
+            provider_message_id=message.provider_message_id,
+            error=message.error,
+            maybe_duplicate=message.maybe_duplicate,
+            dead_letter=message.dead,
+            history=[
+                StepView(status=step.state.value, at=step.at, error=step.error, note=step.note)
+                for step in message.history
+            ],
+        )
+    )
+    return view | _content(message.content)
+
+
+def _inbound_view(item: InboxItem) -> dict[str, Any]:
+    sender, chat, context, provider_message_id, sent_at = None, None, None, None, None
+    match item.event:
+        case InboundMessage() as event:
+            sender = SenderView(event.sender.phone, event.sender.user_id, event.sender.name)
+            chat = ChatView(event.chat, event.chat_kind)
+            context, provider_message_id, sent_at = event.context, event.provider_message_id, event.sent_at
+            kind, content = str(event.content["type"]), _content(event.content)
+        case AccountEvent(type=kind, data=data) | FlowEvent(type=kind, data=data):
+            content = {"data": data}
+    view: dict[str, Any] = msgspec.to_builtins(
+        InboundView(
+            message_id=item.message_id,
+            session_id=item.session_id,
+            shop_id=item.shop_id,
+            provider=item.provider,
+            sender=sender,
+            chat=chat,
+            type=kind,
+            status=item.state.value,
+            context=context,
+            provider_message_id=provider_message_id,
+            sent_at=sent_at,
+            received_at=item.received_at,
+            attempts=item.attempts,
+            error=item.error,
+            dead_letter=item.state is InboxState.DEAD,
+        )
+    )
+    return view | content
+
+
+def _content(content: dict[str, Any]) -> dict[str, Any]:
+    """The object that `type` names; never over a field of the view itself."""
+    name = str(content["type"])
+    return {name: content[name]} if name in content and name not in _TAKEN else {}
+
+
+_TAKEN: Final = (
+    {"direction"}
+    | frozenset(OutboundView.__struct_encode_fields__)
+    | frozenset(InboundView.__struct_encode_fields__)
+)
+
+
+def _recipient(to: Address) -> str | RecipientView | None:
+    """As it may be asked for: a number or JID alone as text."""
+    match to:
+        case Address(group_id=str()):
+            return None
+        case Address(phone=str() as phone, user_id=None):
+            return phone
+        case Address(jid=str() as jid):
+            return jid
+        case _:
+            return RecipientView(to.phone, to.user_id)
+
+
+def sent_view(message: OutboundMessage) -> SentView:
+    error = message.error
+    return SentView(
+        message_id=message.message_id,
+        session_id=message.session_id,
+        provider=message.provider,
+        status=message.state.value,
+        provider_message_id=message.provider_message_id,
+        reason=ReasonView(error.code, error.detail, needs_person=False) if error else None,
+    )

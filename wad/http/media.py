@@ -1,0 +1,159 @@
+"""Files over HTTP: upload one for sending, fetch one that was sent or received."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+import trio
+from quart.wrappers.response import ResponseBody
+
+from wad.errors import FieldError, NotFound, TooManyRequests
+from wad.http.api import Api
+from wad.http.bodies import body_of
+from wad.http.operations import Answer, Exchange
+from wad.http.problems import Refused
+from wad.http.schemas import UploadQuery
+from wad.models import Media
+from wad.providers.base import MediaContent
+from wad.validation import checked, invalid
+
+PATH: Final = "/api/whatsapp/media"
+FORM: Final = "multipart/form-data"
+_UNKNOWN: Final = "application/octet-stream"
+_MIME: Final = re.compile(r"[a-z0-9.+-]{1,64}/[a-z0-9.+-]{1,64}")
+
+
+FORM_SCHEMA: Final = {
+    "type": "object",
+    "properties": {
+        "sessionId": {"type": "string"},
+        "file": {"type": "string", "format": "binary"},
+    },
+    "required": ["sessionId", "file"],
+}
+
+
+class MediaView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """`mediaId` is what a message names the file by."""
+
+    media_id: str
+    session_id: str
+    mime_type: str
+    size: int | None
+    filename: str | None
+    created_at: datetime
+    expires_at: datetime
+
+
+async def upload(api: Api, exchange: Exchange) -> Answer:
+    """A form with `sessionId` and `file`, or the file itself as the body with `?sessionId=`."""
+    if api.uploads.available_tokens < 1:
+        raise TooManyRequests("as many uploads as fit into memory are in hand", retry_after=1)
+    async with api.uploads:
+        asked, mime_type, data = await (
+            _form(exchange) if exchange.request.mimetype == FORM else _bare(exchange)
+        )
+        if asked.session_id is None:
+            raise invalid([FieldError("/sessionId", "is required")])
+        session = api.session(exchange.principal, asked.session_id)
+        if not data:
+            raise invalid([FieldError("/file", "is empty")])
+        mime_type = _known(mime_type, asked.filename)
+        media = await api.sessions.upload(
+            session.session_id, data, mime_type=mime_type, filename=asked.filename
+        )
+    view = MediaView(
+        media_id=media.media_id,
+        session_id=media.session_id,
+        mime_type=media.mime_type,
+        size=media.size,
+        filename=media.filename,
+        created_at=media.created_at,
+        expires_at=media.expires_at,
+    )
+    return Answer(view, 201, {"Location": f"{PATH}/{media.media_id}"})
+
+
+async def _form(exchange: Exchange) -> tuple[UploadQuery, str, bytes]:
+    try:
+        files, form = await exchange.request.files, await exchange.request.form
+    except ValueError as error:
+        raise Refused("bad_request", f"the form cannot be read: {error}") from None
+    if len(files.getlist("file")) != 1:
+        raise invalid([FieldError("/file", "exactly one is required")])
+    file = files["file"]
+    fields: dict[str, Any] = {"filename": _name(file.filename), **exchange.request.args, **form}
+    asked = checked(UploadQuery, {name: value for name, value in fields.items() if value is not None})
+    return asked, file.mimetype, await trio.to_thread.run_sync(file.read)
+
+
+async def _bare(exchange: Exchange) -> tuple[UploadQuery, str, bytes]:
+    return exchange.query, exchange.request.mimetype, await body_of(exchange.request)
+
+
+def _name(filename: str | None) -> str | None:
+    """The last part of what a browser may send as a whole path."""
+    return re.split(r"[/\\]", filename)[-1][-255:] or None if filename else None
+
+
+def _known(mime_type: str, filename: str | None) -> str:
+    """What the client says it is, else what its name says."""
+    if mime_type in ("", _UNKNOWN) and filename is not None:
+        mime_type = mimetypes.guess_type(filename)[0] or ""
+    if _MIME.fullmatch(mime_type) is None or mime_type == _UNKNOWN:
+        raise invalid([FieldError("/file", "needs a Content-Type, or a filename that tells its type")])
+    return mime_type
+
+
+async def download(api: Api, exchange: Exchange) -> Answer:
+    """The file, as a download: a customer's file is never shown as a page of ours."""
+    media_id = exchange.path["mediaId"]
+    what = f"there is no file {media_id!r}"
+    media = await api.store.media(media_id)
+    if media is None:
+        raise NotFound(what)
+    exchange.principal.require_sight(api.sessions.session(media.session_id).shop_id, what)
+    async with AsyncExitStack() as opening:
+        content = await opening.enter_async_context(api.sessions.download(media))
+        body = FileBody(content, opening.pop_all())
+    return Answer(body, 200, _file_headers(media, content), _mime(content.mime_type))
+
+
+def _mime(mime_type: str) -> str:
+    bare = mime_type.partition(";")[0].strip().lower()
+    return bare if _MIME.fullmatch(bare) else _UNKNOWN
+
+
+def _file_headers(media: Media, content: MediaContent) -> dict[str, str]:
+    name = media.filename or media.media_id
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+    }
+    if content.size is not None:
+        headers["Content-Length"] = str(content.size)
+    return headers
+
+
+class FileBody(ResponseBody):
+    """A file on its way to the client. What holds it is let go of when the answer ends, however it ends."""
+
+    def __init__(self, content: MediaContent, holding: AsyncExitStack) -> None:
+        self._content = content
+        self._holding = holding
+
+    async def __aenter__(self) -> AsyncIterator[bytes]:
+        return self._content.chunks
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._holding.aclose()

@@ -1,0 +1,132 @@
+"""The few pages for people: where to begin, the API for reading, what a problem means. No script at all."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from html import escape
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+import wad
+from wad.errors import NotFound
+from wad.http.openapi import document
+from wad.http.operations import Answer, Exchange, Operation
+from wad.http.problems import KINDS, Kind
+
+if TYPE_CHECKING:  # which knows these pages, as part of what handlers work with
+    from wad.http.api import Api
+
+_STYLE: Final = """
+:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
+body { max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
+code, pre { font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .35rem 1rem .35rem 0; border-bottom: 1px solid #8884; }
+"""
+_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+#: Nothing is loaded, framed, submitted or run: the one style sheet is named by its hash.
+POLICY: Final = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+HTML: Final = "text/html; charset=utf-8"
+
+
+_INTRODUCTION: Final = """\
+<p>The same for programs: <a href='/openapi.json'>openapi.json</a>.
+Everything under <code>/api</code> wants <code>Authorization: Bearer &lt;token&gt;</code>.</p>"""
+
+
+class Pages:
+    """What is made from the table of operations, once, when it is first asked for."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._operations = operations
+
+    @cached_property
+    def openapi(self) -> bytes:
+        return msgspec.json.encode(document(self._operations))
+
+    @cached_property
+    def docs(self) -> bytes:
+        tags = dict.fromkeys(op.tag for op in self._operations)
+        parts = [_INTRODUCTION]
+        for tag in tags:
+            rows = (_row(op) for op in self._operations if op.tag == tag)
+            parts.append(f"<h2>{escape(tag.capitalize())}</h2>" + _table(("", "", "", "Answers"), rows))
+        problems = (
+            (_problem_link(code), str(kind.status), escape(kind.title)) for code, kind in KINDS.items()
+        )
+        parts.append("<h2>Problems</h2>" + _table(("Code", "Status", ""), problems))
+        return _page("The API of wad", "\n".join(parts))
+
+
+def _row(op: Operation) -> tuple[str, ...]:
+    answers = sorted(op.answers.keys() | op.refusals)
+    return (
+        f"<code>{op.method}</code>",
+        f"<code>{escape(op.path)}</code>",
+        escape(op.summary),
+        escape(" ".join(map(str, answers))),
+    )
+
+
+def _problem_link(code: str) -> str:
+    return f"<a href='/problems/{escape(code)}'><code>{escape(code)}</code></a>"
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = "".join(f"<th scope='col'>{each}</th>" for each in heads)
+    body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def _page(title: str, body: str) -> bytes:
+    return (
+        "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
+        "<meta name='viewport' content='width=device-width'>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+    ).encode()
+
+
+# --- the handlers ---------------------------------------------------------------------------------
+
+
+async def openapi(api: Api, _: Exchange) -> Answer:
+    return _answer(api.pages.openapi, "application/json")
+
+
+async def docs(api: Api, _: Exchange) -> Answer:
+    return _answer(api.pages.docs)
+
+
+async def problem(_api: Api, exchange: Exchange) -> Answer:
+    """What `type` of a problem leads to."""
+    code = exchange.path["code"]
+    kind: Kind | None = KINDS.get(code)
+    if kind is None:
+        raise NotFound(f"there is no problem {code!r}")
+    return _answer(
+        _page(
+            kind.title,
+            f"<p>{escape(kind.meaning)}</p>\n<p>Status {kind.status}, code <code>{escape(code)}</code>.</p>\n"
+            "<p><a href='/docs'>The API of wad</a></p>",
+        )
+    )
+
+
+async def home(_api: Api, _: Exchange) -> Answer:
+    return _answer(
+        _page(
+            "wad",
+            f"<p>A WhatsApp gateway, version {escape(wad.__version__)}, is running here.</p>\n<ul>"
+            "<li><a href='/docs'>The API</a>, and as <a href='/openapi.json'>OpenAPI</a></li>"
+            "<li><a href='/readyz'>Is it ready?</a></li><li><a href='/metrics'>Metrics</a></li></ul>",
+        )
+    )
+
+
+def _answer(body: bytes, media_type: str = HTML) -> Answer:
+    return Answer(body, headers={"Content-Security-Policy": POLICY}, media_type=media_type)

@@ -1,0 +1,213 @@
+"""What requests may hold besides messages: sessions, patches, queries. Checked whole, like everything people write."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field, WithJsonSchema
+
+from wad.content import Id, Instant, Phone
+from wad.errors import FieldError
+from wad.validation import Model, invalid, shaped
+
+SessionName: TypeAlias = Annotated[
+    str,
+    *shaped(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+        "must be up to 64 letters, digits, dots, dashes and underscores",
+        examples=["tienda-1"],
+    ),
+]
+ShopName: TypeAlias = SessionName
+Url: TypeAlias = Annotated[str, *shaped(r"https?://[^\s/@]+(/[^\s]*)?", "must be an http or https URL")]
+SecretText: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
+Provider: TypeAlias = Annotated[
+    str, *shaped(r"[a-z][a-z0-9_]{0,31}", "must be the name of a provider, such as cloud_api")
+]
+
+
+class RetrySettings(Model):
+    """When sending gives up: tries, and seconds."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    max_age: Annotated[float, Field(gt=0, le=30 * 86400)] | None = None
+
+
+class SettingsBody(Model):
+    """A session's own word over the configuration's. `rate`: sends a second."""
+
+    rate: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    burst: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    flow_url: Url | None = None
+    flow_secret: SecretText | None = None
+    base_url: Url | None = None
+    retry: RetrySettings | None = None
+    duplicates: Literal["at_most_once", "at_least_once"] | None = None
+
+
+CredentialName: TypeAlias = Annotated[
+    str, *shaped(r"[A-Za-z][A-Za-z0-9]{0,63}", "must be a credential's name")
+]
+
+
+class NewSessionBody(Model):
+    """`credentials` by provider; for `cloud_api`: accessToken, phoneNumberId, appSecret, verifyToken."""
+
+    session_id: SessionName | None = None
+    shop_id: ShopName | None = None
+    provider: Provider
+    phone_number: Phone | None = None
+    credentials: dict[CredentialName, SecretText]
+    settings: SettingsBody | None = None
+    connect: bool | None = None
+
+
+class SessionPatch(Model):
+    """RFC 7396: what is given changes, null removes, what is left out stays. `sessionId` never changes."""
+
+    provider: Provider = Field(default_factory=str)
+    shop_id: ShopName | None = None
+    phone_number: Phone | None = None
+    credentials: dict[CredentialName, SecretText | None] = Field(default_factory=dict)
+    settings: SettingsBody | None = None
+
+
+class PairingBody(Model):
+    phone_number: Phone
+
+
+class ReadBody(Model):
+    """`typing`: show that an answer is being written, too."""
+
+    message_id: Id
+    typing: bool | None = None
+
+
+class BulkBody(Model):
+    """Each message is taken, or refused, by itself."""
+
+    messages: Annotated[
+        list[Any],
+        Field(min_length=1, max_length=1000),
+        WithJsonSchema(
+            {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 1000,
+                "items": {"$ref": "#/components/schemas/SendBody"},
+            }
+        ),
+    ]
+
+
+# --- queries --------------------------------------------------------------------------------------
+
+SessionState: TypeAlias = Literal[
+    "created",
+    "connecting",
+    "pairing",
+    "connected",
+    "degraded",
+    "disconnected",
+    "logged_out",
+    "bad_credentials",
+    "failed",
+]
+MessageStatus: TypeAlias = Literal[
+    "scheduled",
+    "queued",
+    "sending",
+    "accepted",
+    "sent",
+    "delivered",
+    "read",
+    "played",
+    "failed",
+    "cancelled",
+    "expired",
+    "unknown",
+    "received",
+    "answered",
+    "done",
+    "dead",
+]
+Direction: TypeAlias = Literal["inbound", "outbound"]
+
+
+class Query(Model):
+    """A query string: texts, which stand for numbers where those are wanted."""
+
+    model_config = ConfigDict(strict=False)
+
+
+class Page(Query):
+    """A part of a list: `cursor` is the last answer's `next`."""
+
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    cursor: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+
+
+class SessionQuery(Page):
+    shop_id: Id | None = None
+    provider: Provider | None = None
+    state: SessionState | None = None
+
+
+class MessageQuery(Page):
+    session_id: Id | None = None
+    direction: Direction | None = None
+    status: MessageStatus | None = None
+    to: Id | None = None
+    sender: Id | None = Field(default=None, alias="from")
+    since: Instant | None = None
+
+
+class DeadLetterQuery(Page):
+    direction: Direction | None = None
+
+
+class QrQuery(Query):
+    format: Literal["json", "png", "svg", "text"] | None = None
+
+
+class UploadQuery(Query):
+    """Where the body is the file itself. In a form, these are fields beside `file`."""
+
+    session_id: Id | None = None
+    filename: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+
+
+class HandshakeQuery(Query):
+    """Meta's names. Whatever else it may add one day is none of our business."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    mode: str = Field(default="", alias="hub.mode")
+    verify_token: str = Field(default="", alias="hub.verify_token")
+    challenge: str = Field(default="", alias="hub.challenge")
+
+
+# --- cursors --------------------------------------------------------------------------------------
+
+
+def cursor_of(place: str | int) -> str:
+    """A place in a list, in a form that nobody is tempted to make up."""
+    return base64.urlsafe_b64encode(str(place).encode()).decode().rstrip("=")
+
+
+def place_of(cursor: str) -> str:
+    try:
+        place = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
+    except ValueError:
+        place = ""
+    if not place or "\0" in place or cursor_of(place) != cursor:
+        raise invalid([FieldError("/cursor", "must be the next of an earlier answer")])
+    return place
+
+
+def seq_of(cursor: str) -> int:
+    place = place_of(cursor)
+    if not place.isascii() or not place.isdigit() or len(place) > 19:
+        raise invalid([FieldError("/cursor", "must be the next of an earlier answer")])
+    return int(place)

@@ -1,0 +1,252 @@
+"""Sessions over HTTP: create, read, change, forget; connect, disconnect, pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from wad.errors import Conflict, FieldError, Forbidden, NotFound, NotSupported
+from wad.http.answers import SessionList, session_view
+from wad.http.api import Api
+from wad.http.auth import Principal
+from wad.http.operations import Answer, Exchange
+from wad.http.problems import Refused
+from wad.http.schemas import (
+    NewSessionBody,
+    QrQuery,
+    ReadBody,
+    SessionPatch,
+    SessionQuery,
+    SettingsBody,
+    cursor_of,
+    place_of,
+)
+from wad.models import Credentials, MessageId, Session, SessionId, SessionState, Settings, ShopId, Status
+from wad.supervisor.sessions import NewSession
+from wad.validation import invalid
+
+PATH: Final = "/api/whatsapp/sessions"
+
+
+async def create(api: Api, exchange: Exchange) -> Answer:
+    body: NewSessionBody = exchange.body
+    settings = _settings(body.settings)
+    _only_admins_redirect(exchange.principal, settings)
+    session = await api.sessions.create(
+        NewSession(
+            provider=body.provider,
+            credentials=Credentials(body.credentials),
+            session_id=SessionId(body.session_id) if body.session_id is not None else None,
+            shop_id=_shop_of_new(exchange.principal, body.shop_id),
+            phone_number=body.phone_number,
+            settings=msgspec.convert(settings, Settings),
+            connect=body.connect is not False,
+        )
+    )
+    location = f"{PATH}/{session.session_id}"
+    return Answer(session_view(session), 201, {"Location": location})
+
+
+def _shop_of_new(principal: Principal, shop_id: str | None) -> ShopId | None:
+    """A shop's token creates sessions of its shop alone, and need not name it where it has one."""
+    if principal.shops is None:
+        return None if shop_id is None else ShopId(shop_id)
+    if shop_id is None:
+        if len(principal.shops) != 1:
+            raise invalid([FieldError("/shopId", "is required: the token has several shops")])
+        [only] = principal.shops
+        return only
+    _require_shop(principal, ShopId(shop_id))
+    return ShopId(shop_id)
+
+
+def _require_shop(principal: Principal, shop_id: ShopId | None) -> None:
+    if not principal.sees(shop_id):
+        raise Forbidden("the token may only have sessions in its own shop")
+
+
+def _settings(body: SettingsBody | None) -> dict[str, Any]:
+    return {} if body is None else body.model_dump(by_alias=True, exclude_none=True)
+
+
+def _only_admins_redirect(principal: Principal, settings: Mapping[str, Any]) -> None:
+    """`baseUrl` says where the provider is: whoever sets it gets the shop's traffic, and wad's connections."""
+    if settings.get("baseUrl") is not None:
+        principal.require_admin("settings.baseUrl")
+
+
+async def find(api: Api, exchange: Exchange) -> Answer:
+    query: SessionQuery = exchange.query
+    shops = exchange.principal.shops
+    if query.shop_id is not None:
+        shops = frozenset({ShopId(query.shop_id)} if exchange.principal.sees(ShopId(query.shop_id)) else ())
+    found: list[Session] = []
+    if shops is None or shops:
+        found = await api.store.sessions(
+            shop_ids=shops,
+            provider=query.provider,
+            state=query.state,
+            after=place_of(query.cursor) if query.cursor is not None else None,
+            limit=query.limit + 1,
+        )
+    more = len(found) > query.limit
+    page = found[: query.limit]
+    return Answer(
+        SessionList(
+            items=[session_view(session, _living(api, session)) for session in page],
+            next=cursor_of(page[-1].session_id) if more else None,
+        )
+    )
+
+
+def _living(api: Api, session: Session) -> Status | None:
+    try:
+        return api.sessions.status(session.session_id)
+    except NotFound:  # created or deleted this very moment
+        return None
+
+
+async def read(api: Api, exchange: Exchange) -> Answer:
+    session = _session(api, exchange)
+    return Answer(session_view(session, api.sessions.status(session.session_id)))
+
+
+async def change(api: Api, exchange: Exchange) -> Answer:
+    session = _session(api, exchange)
+    body: SessionPatch = exchange.body
+    given = body.model_fields_set
+    shop_id = None if body.shop_id is None else ShopId(body.shop_id)
+    if "shop_id" in given:
+        _require_shop(exchange.principal, shop_id)
+    settings = _patched(session.settings, exchange.raw) if "settings" in given else None
+    _only_admins_redirect(exchange.principal, settings or {})
+    changed = await api.sessions.update(
+        session.session_id,
+        provider=body.provider if "provider" in given else None,
+        shop_id=shop_id if "shop_id" in given else msgspec.UNSET,
+        phone_number=body.phone_number if "phone_number" in given else msgspec.UNSET,
+        credentials=body.credentials if "credentials" in given else None,
+        settings=settings,
+    )
+    return Answer(session_view(changed, api.sessions.status(session.session_id)))
+
+
+_ALL_SETTINGS: Final = tuple(field.alias or name for name, field in SettingsBody.model_fields.items())
+
+
+def _patched(before: Settings, patch: Mapping[str, Any]) -> dict[str, Any]:
+    """The patch of settings, with `retry` merged: an object inside an object is one too (RFC 7396)."""
+    settings = patch["settings"]
+    if settings is None:
+        return dict.fromkeys(_ALL_SETTINGS)
+    if isinstance(settings.get("retry"), dict):
+        merged = {**(before.retry or {}), **settings["retry"]}
+        kept = {name: value for name, value in merged.items() if value is not None}
+        return {**settings, "retry": kept or None}
+    return dict(settings)
+
+
+async def delete(api: Api, exchange: Exchange) -> Answer:
+    await api.sessions.delete(_session(api, exchange).session_id)
+    return Answer(b"", 204)
+
+
+# --- connecting -----------------------------------------------------------------------------------
+
+
+async def connect(api: Api, exchange: Exchange) -> Answer:
+    session = _session(api, exchange)
+    wait = exchange.wait(api.config.http.max_wait)
+    status = await api.sessions.connect(session.session_id, wait=wait or 0)
+    return _settled(status, status.state is SessionState.CONNECTED, wait)
+
+
+async def disconnect(api: Api, exchange: Exchange) -> Answer:
+    session = _session(api, exchange)
+    wait = exchange.wait(api.config.http.max_wait)
+    status = await api.sessions.disconnect(session.session_id, wait=wait or 0)
+    return _settled(status, status.state is SessionState.DISCONNECTED, wait)
+
+
+def _settled(status: Status, reached: bool, wait: float | None) -> Answer:
+    """200 once the state is the one wanted, 202 while it is on its way."""
+    headers = {} if wait is None else {"Preference-Applied": f"wait={wait:g}"}
+    return Answer(status, 200 if reached else 202, headers)
+
+
+async def logout(api: Api, exchange: Exchange) -> Answer:
+    return Answer(await api.sessions.logout(_session(api, exchange).session_id))
+
+
+async def status(api: Api, exchange: Exchange) -> Answer:
+    return Answer(api.sessions.status(_session(api, exchange).session_id))
+
+
+class QrView(msgspec.Struct, frozen=True, rename="camel"):
+    """`qr` is what the code says. `expiresAt` null: until the next one."""
+
+    qr: str
+    expires_at: str | None = None
+
+
+_QR_FORMATS: Final = {
+    "application/json": "json",
+    "image/png": "png",
+    "image/svg+xml": "svg",
+    "text/plain": "text",
+}
+
+
+async def qr(api: Api, exchange: Exchange) -> Answer:
+    """The code to scan. Drawing it as PNG and SVG comes with the first provider that pairs."""
+    query: QrQuery = exchange.query
+    code = api.sessions.status(_session(api, exchange).session_id).qr_code
+    if code is None:
+        raise Conflict("the session is not waiting for a code to be scanned", code="not_pairing")
+    accepted = exchange.request.accept_mimetypes.best_match(list(_QR_FORMATS), "")
+    match query.format or _QR_FORMATS.get(accepted or "application/json"):
+        case "json":
+            return Answer(QrView(code))
+        case "text":
+            return Answer(code.encode(), media_type="text/plain; charset=utf-8")
+        case _:
+            raise Refused("not_acceptable", "the code can be had as application/json and as text/plain")
+
+
+class PairingCode(msgspec.Struct, frozen=True):
+    code: str
+
+
+async def pairing_code(api: Api, exchange: Exchange) -> Answer:
+    """No provider so far pairs by a code: those are paired in Meta's or Twilio's console."""
+    raise NotSupported(_session(api, exchange).provider, "pairing")
+
+
+# --- what it can, and what it is in ---------------------------------------------------------------
+
+
+async def capabilities(api: Api, exchange: Exchange) -> Answer:
+    can = api.sessions.capabilities(_session(api, exchange).session_id)
+    return Answer(
+        msgspec.to_builtins(can)
+        | {"contentTypes": sorted(can.content_types), "interactiveTypes": sorted(can.interactive_types)}
+    )
+
+
+async def groups(api: Api, exchange: Exchange) -> Answer:
+    found = await api.sessions.groups(_session(api, exchange).session_id)
+    return Answer({"items": found, "next": None})
+
+
+async def mark_read(api: Api, exchange: Exchange) -> Answer:
+    session = _session(api, exchange)
+    body: ReadBody = exchange.body
+    typing = body.typing is True
+    await api.sessions.mark_read(session.session_id, MessageId(body.message_id), typing=typing)
+    return Answer({"messageId": body.message_id, "read": True, "typing": typing})
+
+
+def _session(api: Api, exchange: Exchange) -> Session:
+    return api.session(exchange.principal, exchange.path["sessionId"])
