@@ -65,11 +65,8 @@ class House:
             random=Random(self.seed),
         )
 
-        async def any_url(url: str) -> None:
-            pass
-
         async with open_sessions(
-            services, {self.world.name: self.world}, self.policy, check_url=any_url, grace=grace
+            services, {self.world.name: self.world}, self.policy, check_url=lambda url: None, grace=grace
         ) as sessions:
             await sessions.restore()
             yield sessions

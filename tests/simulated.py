@@ -46,6 +46,7 @@ class SimulatedProvider:
         self.connects: dict[str, list[Exception]] = defaultdict(list)  # by session: what connect raises next
         self.opened: list[str] = []
         self.latency = 0.0
+        self.next_id: str | None = None  # the id that the next accepted message gets
         self.read: list[str] = []
         self.in_flight: defaultdict[str, int] = defaultdict(int)
         self.most_in_flight: defaultdict[str, int] = defaultdict(int)
@@ -101,7 +102,8 @@ class SimulatedConnection:
                     break
             await trio.sleep(world.latency)
             world.ledger.append(message)
-            return Accepted(f"p-{len(world.ledger)}-{message.message_id[-6:]}")
+            chosen, world.next_id = world.next_id, None
+            return Accepted(chosen or f"p-{len(world.ledger)}-{message.message_id[-6:]}")
         finally:
             world.in_flight[chat] -= 1
 

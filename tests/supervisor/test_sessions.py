@@ -82,7 +82,10 @@ async def test_an_unreachable_provider_is_tried_again(autojump_clock: MockClock)
         )
         await trio.sleep(0.1)
         status = sessions.status(SessionId("shop"))
-        assert (status.state, status.reason and status.reason.code) == (SessionState.CONNECTING, "unreachable")
+        assert (status.state, status.reason and status.reason.code) == (
+            SessionState.CONNECTING,
+            "unreachable",
+        )
         assert status.next_retry_at is not None
         assert status.next_retry_at > now()
         await trio.sleep(60)
@@ -426,7 +429,9 @@ async def test_what_a_provider_cannot_send_is_refused_by_name(autojump_clock: Mo
         await shop(sessions)
         poll = draft()
         with pytest.raises(NotSupported) as refused:
-            await sessions.send(type(poll)(session_id=poll.session_id, to=poll.to, content={"type": "poll", "poll": {}}))
+            await sessions.send(
+                type(poll)(session_id=poll.session_id, to=poll.to, content={"type": "poll", "poll": {}})
+            )
         assert refused.value.capability == "poll"
 
 

@@ -87,7 +87,7 @@ class Inbox:
 
     async def load(self) -> None:
         for item in await self._services.patient.open_inbox(self._session().session_id):
-            self.lanes.add(item, due=self._due(item.due_at))
+            self.lanes.add(item, due=self._due(item.due_at), hold=True)
         self._workers.wake(self._nursery)
 
     async def drain(self) -> None:
@@ -188,12 +188,16 @@ class Inbox:
         if item is None or item.state in (InboxState.DONE, InboxState.DEAD):
             self.lanes.done(pending)
             return
-        if item.state is InboxState.RECEIVED:
-            answered = await self._ask(pending, item)
-            if answered is None:
-                return
-            item = answered
-        await self._queue(pending, item)
+        try:
+            if item.state is InboxState.RECEIVED:
+                answered = await self._ask(pending, item)
+                if answered is None:
+                    return
+                item = answered
+            await self._queue(pending, item)
+        except Exception as error:  # a bug: the actor crashes, but not again over the same item
+            await self._die(pending, item, Failure("internal", f"wad crashed on it: {type(error).__name__}"))
+            raise
 
     async def _ask(self, pending: Pending, item: InboxItem) -> InboxItem | None:
         """Ask the flow. The item with its answer on disk, or None where that is all for now."""
@@ -216,12 +220,10 @@ class Inbox:
                 self.lanes.again(
                     pending, trio.current_time(), hold=True
                 )  # somebody else moved it: look again
-            case Gone():
+            case Gone(error=error):
                 self._tell_delivery(item, "gone", seconds)
                 await self._on_gone()
-                await self._die(
-                    pending, item, Failure("flow_gone", "the flow answered 410 Gone, and is disabled")
-                )
+                await self._die(pending, item, error)
             case Refused(error=error) if item.attempts + 1 >= REFUSALS:
                 self._tell_delivery(item, "dead", seconds)
                 await self._die(pending, item, error)

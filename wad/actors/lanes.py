@@ -54,15 +54,17 @@ class Lanes:
     def clear(self) -> None:
         self.__init__()  # type: ignore[misc]
 
-    def add(self, item: Pending, *, due: float = -inf) -> None:
-        """Queue *item*. Until *due* it stands beside its lane and holds nobody up."""
+    def add(self, item: Pending, *, due: float = -inf, hold: bool = False) -> None:
+        """Queue *item*, not to be taken before *due*: beside its lane, or with *hold* at its place in there."""
         if item.message_id in self._known:
             return
         self._known[item.message_id] = item
-        if due > -inf:
-            self._push_later(due, item.chat, item)
-        else:
+        if due == -inf:
             self._enter(item)
+        elif hold:
+            self._hold(item, due)
+        else:
+            self._push_later(due, item.chat, item)
 
     def take(self, now: float) -> Pending | None:
         """The next item that may go; its lane is busy until `done` or `again`."""
@@ -91,10 +93,7 @@ class Lanes:
         """*item* must be tried again, not before *due*. With *hold* its lane waits, so that order is kept."""
         if item.message_id in self._known:
             if hold:
-                lane = self._lanes[item.chat]
-                heapq.heappush(lane.items, (item.priority, item.seq, item))
-                lane.held_until = due
-                self._push_later(due, item.chat, None)
+                self._hold(item, due)
             else:
                 self._push_later(due, item.chat, item)
         self._release(item.chat)
@@ -107,12 +106,17 @@ class Lanes:
         """When `take` may next have something that it does not have now; inf if only `add` can bring it."""
         return self._later[0][0] if self._later else inf
 
-    def _enter(self, item: Pending) -> None:
+    def _enter(self, item: Pending) -> _Lane:
         lane = self._lanes.get(item.chat)
         if lane is None:
             lane = self._lanes[item.chat] = _Lane()
         heapq.heappush(lane.items, (item.priority, item.seq, item))
         self._offer(item.chat, lane)
+        return lane
+
+    def _hold(self, item: Pending, due: float) -> None:
+        self._enter(item).held_until = due
+        self._push_later(due, item.chat, None)
 
     def _release(self, chat: ChatId) -> None:
         lane = self._lanes[chat]

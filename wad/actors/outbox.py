@@ -158,7 +158,8 @@ class Outbox:
     def _add(self, item: Pending) -> None:
         if item.state == MessageState.UNKNOWN:
             self._doubtful.add(item.message_id)
-        self.lanes.add(item, due=self._due(item.due_at))
+        retried = item.state == MessageState.QUEUED and self._services.now() - item.created_at < HOLD
+        self.lanes.add(item, due=self._due(item.due_at), hold=retried)
 
     def forget(self, message_id: MessageId) -> None:
         """The message was cancelled, or settled by a status."""

@@ -42,6 +42,10 @@ from wad.models import (
 from wad.providers.base import Connection, Proof, ProviderKind
 
 
+#: Longer than any one send may take (a whole attempt has 35 s).
+SEND_TIMEOUT = 40.0
+
+
 class SessionActor:
     """A session and its life. `submit` and `receive` may be called by anybody: they go through the store."""
 
@@ -188,10 +192,25 @@ class SessionActor:
         try:
             while True:
                 self._reopening = False
-                async with self.kind.open(self.session, self) as connection, trio.open_nursery() as nursery:
+                await self._live(load=load)
+                if not self._reopening:
+                    return
+                self._closed()
+                load = True
+        finally:
+            self._closed()
+
+    async def _live(self, *, load: bool) -> None:
+        """Serve the mailbox over one connection. Sends have a nursery of their own, around the other's.
+
+        So a crash of anything else lets the sends in hand finish, which would be in doubt if it cancelled them.
+        """
+        async with self.kind.open(self.session, self) as connection, trio.open_nursery() as sends:
+            try:
+                async with trio.open_nursery() as nursery:
                     self._nursery = nursery
                     self._connection = connection
-                    self.outbox.open(connection, nursery)
+                    self.outbox.open(connection, sends)
                     self.inbox.open(nursery)
                     if load:
                         await self._load()
@@ -200,12 +219,10 @@ class SessionActor:
                     elif self.session.state is not SessionState.CREATED:
                         self._set(SessionState.DISCONNECTED, None)
                     await self.mailbox.serve(self._handle)
-                if not self._reopening:
-                    return
-                self._closed()
-                load = True
-        finally:
-            self._closed()
+            finally:
+                with trio.move_on_after(SEND_TIMEOUT):
+                    await self.outbox.drain()
+                sends.cancel_scope.cancel()
 
     def _closed(self) -> None:
         self._nursery = self._connection = None

@@ -25,6 +25,7 @@ from wad.actors.services import Services
 from wad.actors.session import SessionActor
 from wad.errors import ActorDown, Conflict, FieldError, InvalidRequest, NotFound, NotSupported, WadError
 from wad.events import ActorCrashed, SessionCreated, SessionDeleted
+from wad.flow.event import check_secret
 from wad.models import (
     Credentials,
     DesiredState,
@@ -98,7 +99,7 @@ class Sessions:
         kinds: Mapping[str, ProviderKind],
         policy: RestartPolicy,
         *,
-        check_url: Callable[[str], Awaitable[None]],
+        check_url: Callable[[str], object],
     ) -> None:
         """*check_url* is the guard of URLs that come over the API; it raises InvalidRequest."""
         self._nursery = nursery
@@ -147,7 +148,7 @@ class Sessions:
     async def create(self, new: NewSession) -> Session:
         kind = self._kind(new.provider)
         errors = kind.check_credentials(new.credentials)
-        await self._check_settings(new.settings, errors)
+        self._check_settings(new.settings, errors)
         if errors:
             raise InvalidRequest("the session cannot be created as it is", errors)
         now = self._services.now()
@@ -194,7 +195,7 @@ class Sessions:
             errors += kind.check_credentials(changes["credentials"])
         if settings is not None:
             changes["settings"] = _merged_settings(before.settings, settings, errors)
-            await self._check_settings(changes["settings"], errors)
+            self._check_settings(changes["settings"], errors)
         if errors:
             raise InvalidRequest("the session cannot be changed so", errors)
         self._unlist(actor)
@@ -420,23 +421,28 @@ class Sessions:
     @asynccontextmanager
     async def download(self, media: Media) -> AsyncIterator[MediaContent]:
         """The file of *media*, fetched whole first: a slow reader must not hold the provider's connection."""
-        actor = self.actor(media.session_id)
-        with tempfile.TemporaryFile() as file:
 
-            async def fetch(connection: Connection) -> tuple[str, int, str | None]:
+        async def fetch(connection: Connection) -> tuple[trio.abc.AsyncResource, MediaContent]:
+            file = trio.wrap_file(tempfile.TemporaryFile())
+            try:
                 async with connection.download(media.provider_media_id) as content:
                     async for chunk in content.chunks:
-                        await trio.to_thread.run_sync(file.write, chunk)
-                    return content.mime_type, file.tell(), content.sha256
+                        await file.write(chunk)
+                    size = await file.tell()
+                await file.seek(0)
+            except BaseException:
+                file.wrapped.close()
+                raise
+            chunks = iter_file(file)
+            return file, MediaContent(content.mime_type, size, content.sha256, chunks)
 
-            mime_type, size, sha256 = await self._call(actor, fetch)
-            file.seek(0)
+        async def iter_file(file: Any) -> AsyncIterator[bytes]:
+            while chunk := await file.read(64 * 1024):
+                yield chunk
 
-            async def chunks() -> AsyncIterator[bytes]:
-                while chunk := await trio.to_thread.run_sync(file.read, 64 * 1024):
-                    yield chunk
-
-            yield MediaContent(mime_type, size, sha256, chunks())
+        file, content = await self._call(self.actor(media.session_id), fetch)
+        async with file:
+            yield content
 
     async def _call(self, actor: SessionActor, work: Callable[[Connection], Awaitable[R]]) -> R:
         with trio.move_on_after(CALL_TIMEOUT * 2):
@@ -583,11 +589,15 @@ class Sessions:
             )
         return kind
 
-    async def _check_settings(self, settings: Settings, errors: list[FieldError]) -> None:
-        for name, url in (("flowUrl", settings.flow_url), ("baseUrl", settings.base_url)):
-            if url is not None:
+    def _check_settings(self, settings: Settings, errors: list[FieldError]) -> None:
+        for name, value, check in (
+            ("flowUrl", settings.flow_url, self._check_url),
+            ("baseUrl", settings.base_url, self._check_url),
+            ("flowSecret", settings.flow_secret, check_secret),
+        ):
+            if value is not None:
                 try:
-                    await self._check_url(url)
+                    check(value)
                 except InvalidRequest as error:
                     errors.append(FieldError(f"/settings/{name}", error.detail))
 
@@ -617,7 +627,7 @@ async def open_sessions(
     kinds: Mapping[str, ProviderKind],
     policy: RestartPolicy,
     *,
-    check_url: Callable[[str], Awaitable[None]],
+    check_url: Callable[[str], object],
     grace: float,
 ) -> AsyncIterator[Sessions]:
     """The nursery all sessions live in. Leaving the block drains them, for *grace* seconds at most."""

@@ -1,0 +1,155 @@
+"""Statuses move a message forward only, settle what was in doubt, and wait for a message not known yet."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.house import House, draft, now, shop
+from tests.simulated import lost_answer
+from wad.models import MessageId, MessageState, OutboundMessage, SessionId, StatusUpdate
+from wad.supervisor.sessions import Sessions
+
+
+def status(
+    state: MessageState, *, provider_id: str = "p-1", message_id: MessageId | None = None
+) -> StatusUpdate:
+    return StatusUpdate(provider_message_id=provider_id, message_id=message_id, state=state, at=now())
+
+
+async def receive(sessions: Sessions, *statuses: StatusUpdate) -> None:
+    await sessions.actor(SessionId("shop")).received(statuses)
+
+
+async def stored(house: House, message_id: MessageId) -> OutboundMessage:
+    message = await house.store().message(message_id)
+    assert message is not None
+    return message
+
+
+STEPS = (MessageState.SENT, MessageState.DELIVERED, MessageState.READ)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(STEPS)))
+@pytest.mark.parametrize("together", [True, False])
+async def test_any_order_ends_in_the_furthest_state(
+    autojump_clock: MockClock, order: tuple[MessageState, ...], together: bool
+) -> None:
+    """Disorder is normal: the state never goes back, in one batch or in three, once or twice."""
+    house = House()
+    async with house.run() as sessions:
+        await shop(sessions)
+        sent = (await sessions.send(draft())).message
+        await sessions.wait_for(sent, 10)
+        provider_id = (await stored(house, sent.message_id)).provider_message_id
+        assert provider_id is not None
+        updates = [status(state, provider_id=provider_id) for state in order]
+        for _ in range(2):
+            if together:
+                await receive(sessions, *updates)
+            else:
+                for update in updates:
+                    await receive(sessions, update)
+        message = await stored(house, sent.message_id)
+        assert message.state is MessageState.READ
+        seen = [step.state for step in message.history]
+        assert seen == sorted(seen, key=list(MessageState).index)
+        assert len(seen) == len(set(seen))
+
+
+async def test_a_status_with_our_id_settles_what_was_in_doubt(autojump_clock: MockClock) -> None:
+    """The answer was lost, the status proves that the provider has it: accepted after all, and never sent again."""
+    house = House()
+    house.world.script["*"] = [lost_answer(house.world)]
+    async with house.run() as sessions:
+        await shop(sessions)
+        sent = (await sessions.send(draft())).message
+        await trio.sleep(30)
+        assert (await stored(house, sent.message_id)).state is MessageState.UNKNOWN
+        await receive(sessions, status(MessageState.SENT, provider_id="p-9", message_id=sent.message_id))
+        await trio.sleep(1000)
+        message = await stored(house, sent.message_id)
+        assert (message.state, message.provider_message_id, message.dead) == (MessageState.SENT, "p-9", False)
+        assert await house.store().dead_letters() == []
+    assert len(house.world.ledger) == 1
+
+
+async def test_proof_that_comes_late_takes_a_dead_letter_back(autojump_clock: MockClock) -> None:
+    """After the window it was given up as unknown; the truth still counts."""
+    house = House()
+    house.world.script["*"] = [lost_answer(house.world)]
+    async with house.run() as sessions:
+        await shop(sessions)
+        sent = (await sessions.send(draft())).message
+        await trio.sleep(700)
+        assert (await stored(house, sent.message_id)).dead
+        await receive(sessions, status(MessageState.DELIVERED, message_id=sent.message_id))
+        message = await stored(house, sent.message_id)
+        assert (message.state, message.dead) == (MessageState.DELIVERED, False)
+
+
+async def test_a_status_before_the_answer_waits_for_it(autojump_clock: MockClock) -> None:
+    """Without our id in it, an early status is parked under the provider's, across a restart as well."""
+    house = House()
+    async with house.run() as sessions:
+        await shop(sessions)
+        await receive(sessions, status(MessageState.DELIVERED, provider_id="p-early"))
+    async with house.run() as sessions:
+        await trio.sleep(1)
+        house.world.next_id = "p-early"
+        sent = (await sessions.send(draft())).message
+        await trio.sleep(1)
+        message = await stored(house, sent.message_id)
+        assert [step.state for step in message.history] == ["queued", "sending", "accepted", "delivered"]
+        assert await house.store().parked("shop") == set()
+
+
+async def test_a_status_that_overtakes_the_answer_is_not_undone_by_it(autojump_clock: MockClock) -> None:
+    """The webhook arrives while the send is still waiting for its response: the state stays ahead."""
+    house = House()
+    house.world.latency = 5.0
+    async with house.run() as sessions:
+        await shop(sessions)
+        sent = (await sessions.send(draft())).message
+        await trio.sleep(1)
+        assert (await stored(house, sent.message_id)).state is MessageState.SENDING
+        await receive(sessions, status(MessageState.DELIVERED, provider_id="p-x", message_id=sent.message_id))
+        await trio.sleep(10)
+        message = await stored(house, sent.message_id)
+        assert message.state is MessageState.DELIVERED
+        assert sessions.status(SessionId("shop")).queue.depth == 0
+
+
+async def test_a_failure_after_acceptance_is_a_dead_letter_but_not_after_delivery(
+    autojump_clock: MockClock,
+) -> None:
+    """`failed` counts until the message is known to have arrived."""
+    house = House()
+    async with house.run() as sessions:
+        await shop(sessions)
+        for first, expected in (
+            (MessageState.SENT, MessageState.FAILED),
+            (MessageState.DELIVERED, MessageState.DELIVERED),
+        ):
+            sent = (await sessions.send(draft())).message
+            await trio.sleep(1)
+            await receive(sessions, status(first, message_id=sent.message_id))
+            await receive(sessions, status(MessageState.FAILED, message_id=sent.message_id))
+            message = await stored(house, sent.message_id)
+            assert message.state is expected
+            assert message.dead is (expected is MessageState.FAILED)
+
+
+async def test_another_sessions_message_cannot_be_moved(autojump_clock: MockClock) -> None:
+    """Our id echoed to a number that did not send it moves nothing."""
+    house = House()
+    async with house.run() as sessions:
+        await shop(sessions)
+        await shop(sessions, "other")
+        sent = (await sessions.send(draft(session_id="other"))).message
+        await trio.sleep(1)
+        await receive(sessions, status(MessageState.READ, message_id=sent.message_id))
+        assert (await stored(house, sent.message_id)).state is MessageState.ACCEPTED
