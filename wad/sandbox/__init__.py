@@ -1,1 +1,23 @@
-"""A simulated WhatsApp network, for flow authors and for the tests."""
+"""A simulated WhatsApp network, for flow authors and for the tests.
+
+It shares no code with the rest of wad: it is the peer that wad is measured against.
+"""
+
+from wad.sandbox.ledger import Ledger, read_ledger
+from wad.sandbox.provision import READY, NumberSpec
+from wad.sandbox.sandbox import Config, Sandbox
+from wad.sandbox.serve import create_sandbox, serve_sandbox
+from wad.sandbox.settings import Batch, Settings
+
+__all__ = [
+    "READY",
+    "Batch",
+    "Config",
+    "Ledger",
+    "NumberSpec",
+    "Sandbox",
+    "Settings",
+    "create_sandbox",
+    "read_ledger",
+    "serve_sandbox",
+]

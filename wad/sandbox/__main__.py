@@ -1,0 +1,61 @@
+"""`python -m wad.sandbox`: a simulated network with one number ready, and what a gateway needs to know of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import trio
+
+from wad.sandbox import READY, Config, serve_sandbox
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="wad sandbox", description=__doc__)
+    parser.add_argument(
+        "--bind", default="127.0.0.1:8090", metavar="HOST:PORT", help="where to listen (port 0: any)"
+    )
+    parser.add_argument(
+        "--ledger", type=Path, metavar="FILE", help="append what happens to this file, a JSON line each"
+    )
+    parser.add_argument("--empty", action="store_true", help="start without the ready number and customers")
+    parser.add_argument("--allow-remote", action="store_true", help="let webhooks leave this machine")
+    given = parser.parse_args(arguments)
+    config = Config(ledger=given.ledger, ready=not given.empty, allow_remote=given.allow_remote)
+    try:
+        trio.run(run, given.bind, config)
+    except* KeyboardInterrupt:
+        sys.exit(130)
+
+
+async def run(bind: str, config: Config) -> None:
+    async with trio.open_nursery() as nursery:
+        url: str = await nursery.start(
+            lambda task_status: serve_sandbox(bind, config=config, task_status=task_status)
+        )
+        sys.stdout.write(welcome(url, ready=config.ready))
+        sys.stdout.flush()
+
+
+def welcome(url: str, *, ready: bool) -> str:
+    lines = [f"Sandbox of the WhatsApp network: {url}", ""]
+    if ready:
+        lines += [
+            "  chat page        " + url + "/",
+            "  base URL         " + url + "    (providers.cloud_api.base_url)",
+            f"  phone number id  {READY.phone_number_id}    ({READY.display_phone_number})",
+            f"  access token     {READY.access_token}",
+            f"  app secret       {READY.app_secret}",
+            f"  verify token     {READY.verify_token}",
+            "",
+            "  Send its webhooks somewhere:",
+            f"    curl -X POST {url}/_sandbox/numbers -H 'Content-Type: application/json' \\",
+            f"""      -d '{{"phoneNumberId": "{READY.phone_number_id}", "callbackUrl": "http://127.0.0.1:8080/webhooks/cloud_api"}}'""",
+            "",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
