@@ -322,7 +322,7 @@ async def test_a_name_without_an_answer_is_a_failed_connection(names):
             await client.get("http://flow.example/")
 
 
-async def test_a_slow_resolver_costs_the_connect_timeout(autojump_clock):  # noqa: ARG001
+async def test_a_slow_resolver_costs_the_connect_timeout(autojump_clock):
     class Silent(Names):
         async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
             await trio.sleep_forever()
