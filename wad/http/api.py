@@ -27,6 +27,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     uploads: trio.CapacityLimiter
     metrics: Callable[[], bytes]
     draining: Callable[[], bool]
+    restored: Callable[[], bool]
     pages: Pages
 
     def session(self, principal: Principal, session_id: str) -> Session:

@@ -153,6 +153,7 @@ def create_app(
         uploads=trio.CapacityLimiter(_UPLOADS),
         metrics=metrics,
         draining=lambda: app.draining,
+        restored=_restored(sessions),
         pages=Pages(OPERATIONS),
     )
     for operation in OPERATIONS:
@@ -167,6 +168,18 @@ def create_app(
     return app
 
 
+def _restored(sessions: Sessions) -> Callable[[], bool]:
+    """Whether the sessions are back. Asked at every request; the progress itself takes a look at each session."""
+    done = False
+
+    def restored() -> bool:
+        nonlocal done
+        done = done or sessions.progress.done
+        return done
+
+    return restored
+
+
 # --- one request ----------------------------------------------------------------------------------
 
 
@@ -175,11 +188,11 @@ async def _serve(api: Api, operation: Operation, /, **path: str) -> Response:
     scope: Scope = request.scope  # type: ignore[assignment]  # ours to add to
     scope["wad.route"] = operation.path
     try:
-        answer = await _answer(api, operation, request, path)
+        return _response(await _answer(api, operation, request, path), request)
     except WadError as error:
-        answer = _refusal(error)
+        return _response(_refusal(error), request)
     except HTTPException as error:  # Quart's: a body too large or too slow
-        answer = _refusal(_quarts(error))
+        return _response(_refusal(_quarts(error)), request)
     except Exception:
         log.exception(
             "request_failed",
@@ -189,15 +202,14 @@ async def _serve(api: Api, operation: Operation, /, **path: str) -> Response:
                 "request_id": scope["wad.request_id"],
             },
         )
-        answer = _refusal(WadError("a bug: the log has it under this answer's X-Request-Id"))
-    return _response(answer, request)
+        return _response(_refusal(WadError("a bug: the log has it under this X-Request-Id")), request)
 
 
 async def _answer(api: Api, operation: Operation, request: Request, path: Mapping[str, str]) -> Answer:
     principal = _ANYBODY
     if operation.access is Access.TOKEN:
         principal = api.gate.admit(request.headers.get("Authorization"), request.remote_addr or "")
-    if operation.access is not Access.ALWAYS and not api.sessions.progress.done:
+    if operation.access is not Access.ALWAYS and not api.restored():
         raise StoreUnavailable("the sessions are being restored", code="starting", retry_after=1)
     query = None if operation.query is None else checked(operation.query, _query(request))
     raw = body = None

@@ -43,7 +43,7 @@ async def readyz(api: Api, _: Exchange) -> Answer:
 async def _status(api: Api) -> str:
     if api.draining():
         return "draining"
-    if not api.sessions.progress.done:
+    if not api.restored():
         return "starting"
     with trio.move_on_after(_PING):
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from html import escape
@@ -15,7 +16,7 @@ import wad
 from wad.errors import NotFound
 from wad.http.openapi import document
 from wad.http.operations import Answer, Exchange, Operation
-from wad.http.problems import KINDS, Kind
+from wad.http.problems import KINDS, kind_of
 
 if TYPE_CHECKING:  # which knows these pages, as part of what handlers work with
     from wad.http.api import Api
@@ -30,6 +31,7 @@ th, td { text-align: left; vertical-align: top; padding: .35rem 1rem .35rem 0; b
 _HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 #: Nothing is loaded, framed, submitted or run: the one style sheet is named by its hash.
 POLICY: Final = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 HTML: Final = "text/html; charset=utf-8"
 
 
@@ -103,11 +105,11 @@ async def docs(api: Api, _: Exchange) -> Answer:
 
 
 async def problem(_api: Api, exchange: Exchange) -> Answer:
-    """What `type` of a problem leads to."""
+    """What `type` of a problem leads to. Providers have words of their own, which share one explanation."""
     code = exchange.path["code"]
-    kind: Kind | None = KINDS.get(code)
-    if kind is None:
+    if _WORD.fullmatch(code) is None:
         raise NotFound(f"there is no problem {code!r}")
+    kind = kind_of(code)
     return _answer(
         _page(
             kind.title,

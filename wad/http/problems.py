@@ -80,6 +80,17 @@ KINDS: Final[dict[str, Kind]] = {
         "Invalid request",
         "The request can be read, but not done as it stands; errors names every bad field.",
     ),
+    "unknown_provider": Kind(422, "Unknown provider", "This wad has no provider of that name."),
+    "url_not_allowed": Kind(
+        422,
+        "URL not allowed",
+        "wad does not ask that address for anybody; guard.allow opens networks of your own.",
+    ),
+    "invalid_flow_secret": Kind(
+        422,
+        "Invalid flow secret",
+        "A flow's secret is whsec_ and 24 to 64 bytes in base64, as Standard Webhooks has it.",
+    ),
     "not_supported": Kind(
         422,
         "Not supported",

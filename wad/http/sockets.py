@@ -32,10 +32,8 @@ def _bound(address: str) -> socket.socket:
     path = address.removeprefix(_UNIX) if address.startswith(_UNIX) else None
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
-    if path is not None:
-        family = socket.AF_UNIX
-    else:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    tcp = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = tcp if path is None else socket.AF_UNIX
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if path is not None:

@@ -1,0 +1,149 @@
+"""The API over the whole inside of wad, in memory, on a mock clock: what the tests of this directory ask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import trio
+
+from tests.house import House, now
+from tests.simulated import SimulatedProvider
+from wad.config import Config
+from wad.http.app import App, create_app
+from wad.http.events import EventStream
+from wad.models import Session
+from wad.providers.meta.webhooks import MetaWebhooks
+from wad.supervisor.sessions import Sessions
+
+API = "/api/whatsapp"
+#: Whose token is whose: an admin, the token of one shop, the token of another, the token of two.
+TOKENS = {name: f"wad_{name}_{'x' * 40}" for name in ("ops", "shop9", "shop8", "chain")}
+CONFIG = {
+    "auth": {
+        "tokens": [
+            {"name": "ops", "token": TOKENS["ops"], "scope": "admin"},
+            {"name": "shop9", "token": TOKENS["shop9"], "scope": "shop", "shops": ["shop-9"]},
+            {"name": "shop8", "token": TOKENS["shop8"], "scope": "shop", "shops": ["shop-8"]},
+            {"name": "chain", "token": TOKENS["chain"], "scope": "shop", "shops": ["shop-8", "shop-9"]},
+        ]
+    }
+}
+
+
+class SignedProvider(SimulatedProvider):
+    """The simulated provider with Meta's webhooks: a session's key is its phone number id."""
+
+    webhooks = MetaWebhooks()
+
+    def webhook_secret(self, session: Session | None) -> str | None:
+        return session.credentials.get("appSecret") if session else "app-secret"
+
+    def verify_token(self, session: Session | None) -> str | None:
+        return session.credentials.get("verifyToken") if session else "agreed"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def pointers(self) -> set[str]:
+        """The fields that a problem names."""
+        return {error["pointer"] for error in self.json["errors"]}
+
+
+@dataclass(frozen=True)
+class Front:
+    """An app, what is behind it, and whose token speaks."""
+
+    app: App
+    sessions: Sessions
+    stream: EventStream
+    house: House
+    who: str | None = "ops"
+
+    def as_(self, who: str | None) -> Front:
+        return replace(self, who=who)
+
+    def headers(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        token = {} if self.who is None else {"Authorization": f"Bearer {TOKENS.get(self.who, self.who)}"}
+        return token | dict(more or {})
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        **query: str,
+    ) -> Reply:
+        """Ask once. *body* goes as JSON, *raw* as it is; paths under the API may leave its prefix out."""
+        sent = self.headers(headers)
+        if body is not None:
+            raw = json.dumps(body).encode()
+            sent.setdefault("Content-Type", "application/json")
+        if (
+            not path.startswith(("/api", "/webhooks", "//"))
+            and path not in OUTSIDE
+            and "/problems/" not in path
+        ):
+            path = API + path
+        response = await self.app.test_client().open(
+            path, method=method, data=raw, headers=sent, query_string=query or None
+        )
+        return Reply(
+            response.status_code,
+            {name.lower(): value for name, value in response.headers.items()},
+            await response.get_data(as_text=False),
+        )
+
+    async def session(self, session_id: str = "shop", **more: Any) -> Any:
+        """A connected session, made over the API."""
+        body = {"provider": "simulated", "sessionId": session_id, "credentials": {"key": session_id}, **more}
+        made = await self("POST", "/sessions", body)
+        assert made.status == 201, made.body
+        await self("POST", f"/sessions/{session_id}/connect", headers={"Prefer": "wait=20"})
+        return made.json
+
+    async def send(self, text: str = "hola", session_id: str = "shop", **more: Any) -> Reply:
+        return await self(
+            "POST", "/send", {"sessionId": session_id, "to": "+5215512345678", "text": text, **more}
+        )
+
+
+OUTSIDE = ("/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/nowhere")
+
+
+@asynccontextmanager
+async def front(house: House | None = None, config: Mapping[str, Any] | None = None) -> AsyncIterator[Front]:
+    """One life of the daemon with its API. *config* comes over the tokens above."""
+    house = house or House(world=SignedProvider())
+    async with house.run() as sessions, trio.open_nursery() as nursery:
+        services = sessions._services
+        stream = EventStream(services.store, services.events, now=now)
+        await nursery.start(stream.run)
+        app = create_app(
+            sessions=sessions,
+            store=services.store,
+            config=Config.model_validate({**CONFIG, **(config or {})}),
+            events=services.events,
+            stream=stream,
+            metrics=lambda: b"# HELP wad_build_info What runs here.\n",
+        )
+        yield Front(app, sessions, stream, house)
+        stream.close()
+        nursery.cancel_scope.cancel()
