@@ -28,14 +28,15 @@ class _Rows:
             index.columns[0]: defaultdict(dict) for index in table.indexes
         }
 
-    def insert(self, row: Row) -> Result:
+    def insert(self, given: Row) -> Result:
+        row = {column: given.get(column) for column in self.table.columns}
         key = row[self.table.key]
         standing = self.by_key.get(key)
         if standing is not None:
             return None if standing.get("rev") == row.get("rev") else "key"
         if (taken := self._taken(row, key)) is not None:
             return taken
-        self._add(key, {column: row.get(column) for column in self.table.columns})
+        self._add(key, row)
         return None
 
     def update(self, write: Update) -> Result:

@@ -50,10 +50,12 @@ async def _engine(url: str, database: str, data_dir: Path) -> Engine:
             from wad.store.sqlite import open_sqlite
 
             return await open_sqlite(data_dir / FILE)
-        case _:
+        case _ if url.startswith(("mongodb://", "mongodb+srv://")):
             from wad.store.mongo import open_mongo
 
             return await open_mongo(url, database)
+        case _:
+            raise StoreUnusable("store.url is neither `embedded`, `memory` nor a mongodb:// URI")
 
 
 async def _check_schema(engine: Engine) -> None:

@@ -97,14 +97,14 @@ class SQLiteEngine:
 
     async def count(self, table: str, where: Where, by: str) -> dict[Any, int]:
         condition, values = _where(where)
-        sql = f'SELECT "{by}", count(*) FROM "{table}" WHERE {condition} GROUP BY 1'  # noqa: S608
+        sql = f"SELECT {by}, count(*) FROM {table} WHERE {condition} GROUP BY 1"  # noqa: S608
         return dict(await self._read(lambda db: db.execute(sql, values).fetchall()))
 
     async def purge(self, table: str, column: str, before: int, *, limit: int, where: Where) -> int:
         condition, values = _where(where)
         sql = (
-            f'DELETE FROM "{table}" WHERE rowid IN '  # noqa: S608
-            f'(SELECT rowid FROM "{table}" WHERE "{column}" < ? AND {condition} LIMIT ?)'
+            f"DELETE FROM {table} WHERE rowid IN "  # noqa: S608
+            f"(SELECT rowid FROM {table} WHERE {column} < ? AND {condition} LIMIT ?)"
         )
         return await self._write(lambda db: db.execute(sql, (before, *values, limit)).rowcount)
 
@@ -154,16 +154,16 @@ class SQLiteEngine:
     def _make(self, tables: Sequence[Table], db: sqlite3.Connection) -> None:
         for table in tables:
             columns = ", ".join(
-                f'"{name}" {kind}{" PRIMARY KEY" if name == table.key else ""}'
+                f"{name} {kind}{' PRIMARY KEY' if name == table.key else ''}"
                 for name, kind in table.columns.items()
             )
-            db.execute(f'CREATE TABLE IF NOT EXISTS "{table.name}" ({columns})')
+            db.execute(f"CREATE TABLE IF NOT EXISTS {table.name} ({columns})")
             for index in table.indexes:
                 db.execute(
                     f"CREATE {'UNIQUE ' if index.unique else ''}INDEX IF NOT EXISTS "
-                    f'"{table.name}_{index.name}" ON "{table.name}" '
-                    f"({', '.join(map(_quoted, index.columns))})"
-                    + (f' WHERE "{index.partial}" IS NOT NULL' if index.partial else "")
+                    f"{table.name}_{index.name} ON {table.name} "
+                    f"({', '.join(index.columns)})"
+                    + (f" WHERE {index.partial} IS NOT NULL" if index.partial else "")
                 )
 
     def _flush(self, writes: Sequence[Write], db: sqlite3.Connection) -> list[Result]:
@@ -174,7 +174,7 @@ class SQLiteEngine:
             match write:
                 case Delete(table=table, where=where):
                     condition, values = _where(where)
-                    db.execute(f'DELETE FROM "{table}" WHERE {condition}', values)  # noqa: S608
+                    db.execute(f"DELETE FROM {table} WHERE {condition}", values)  # noqa: S608
                 case Insert(table=table):
                     inserts[table].append(at)
                 case Update(table=table, changes=changes):
@@ -215,14 +215,14 @@ class SQLiteEngine:
         rev = self._rev(db, table, update.key)
         if rev != update.rev:
             return bool(rev == update.changes["rev"])
-        sql = f'SELECT * FROM "{table.name}" WHERE "{table.key}" = ?'  # noqa: S608
+        sql = f"SELECT * FROM {table.name} WHERE {table.key} = ?"  # noqa: S608
         row = dict(zip(table.columns, db.execute(sql, (update.key,)).fetchone(), strict=True))
         return self._taken(db, table, {**row, **update.changes})  # nothing else can have been in the way
 
     def _rev(self, db: sqlite3.Connection, table: Table, key: Scalar) -> int | None:
         """The `rev` of the row with *key*: None without such a row, 0 where the table has none."""
-        rev = _quoted("rev") if "rev" in table.columns else "0"
-        row = db.execute(f'SELECT {rev} FROM "{table.name}" WHERE "{table.key}" = ?', (key,)).fetchone()  # noqa: S608
+        rev = "rev" if "rev" in table.columns else "0"
+        row = db.execute(f"SELECT {rev} FROM {table.name} WHERE {table.key} = ?", (key,)).fetchone()  # noqa: S608
         return None if row is None else int(row[0])
 
     def _taken(self, db: sqlite3.Connection, table: Table, row: Row) -> str:
@@ -231,7 +231,7 @@ class SQLiteEngine:
                 continue
             condition, values = _where({column: row.get(column) for column in index.columns})
             holder = db.execute(
-                f'SELECT "{table.key}" FROM "{table.name}" WHERE {condition}',  # noqa: S608
+                f"SELECT {table.key} FROM {table.name} WHERE {condition}",  # noqa: S608
                 values,
             ).fetchone()
             if holder is not None and holder[0] != row[table.key]:
@@ -240,23 +240,20 @@ class SQLiteEngine:
 
 
 # --- SQL --------------------------------------------------------------------------------------------
-# Names come from `wad.store.tables` alone, values are always bound.
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
+# Names come from `wad.store.tables` alone, values are always bound. Names are not quoted: SQLite takes a quoted
+# name that it does not know for a text, and finds nothing instead of failing.
 
 
 def _where(where: Where) -> tuple[str, list[Scalar]]:
     terms, values = ["1"], list[Scalar]()
     for column, wanted in where.items():
         if wanted is None:
-            terms.append(f'"{column}" IS NULL')
+            terms.append(f"{column} IS NULL")
         elif isinstance(wanted, tuple):
-            terms.append(f'"{column}" IN ({", ".join("?" * len(wanted))})')
+            terms.append(f"{column} IN ({', '.join('?' * len(wanted))})")
             values += wanted
         else:
-            terms.append(f'"{column}" = ?')
+            terms.append(f"{column} = ?")
             values.append(wanted)
     return " AND ".join(terms), values
 
@@ -270,11 +267,11 @@ def _select(table: Table, query: Query, columns: tuple[str, ...]) -> tuple[str, 
         *((column, ">=", low) for column, low in query.minimum.items()),
     ):
         if bound is not None:
-            condition += f' AND "{column}" {operator} ?'
+            condition += f" AND {column} {operator} ?"
             values.append(bound)
     sql = (
-        f'SELECT {", ".join(map(_quoted, columns))} FROM "{table.name}" WHERE {condition} '  # noqa: S608
-        f'ORDER BY "{order}"{" DESC" if query.descending else ""}'
+        f"SELECT {', '.join(columns)} FROM {table.name} WHERE {condition} "  # noqa: S608
+        f"ORDER BY {order}{' DESC' if query.descending else ''}"
     )
     if query.limit is not None:
         sql += " LIMIT ?"
@@ -286,7 +283,7 @@ def _select(table: Table, query: Query, columns: tuple[str, ...]) -> tuple[str, 
 def _insert_sql(table: str, columns: tuple[str, ...], rows: int) -> str:
     row = f"({', '.join('?' * len(columns))})"
     return (
-        f'INSERT OR IGNORE INTO "{table}" ({", ".join(map(_quoted, columns))}) '  # noqa: S608
+        f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) "  # noqa: S608
         f"VALUES {', '.join([row] * rows)}"
     )
 
@@ -294,10 +291,10 @@ def _insert_sql(table: str, columns: tuple[str, ...], rows: int) -> str:
 @functools.lru_cache(256)
 def _update_sql(table: str, key: str, columns: tuple[str, ...], rows: int) -> str:
     row = f"({', '.join('?' * (2 + len(columns)))})"
-    sets = ", ".join(f'"{column}" = v.column{at}' for at, column in enumerate(columns, 3))
+    sets = ", ".join(f"{column} = v.column{at}" for at, column in enumerate(columns, 3))
     return (
-        f'UPDATE OR IGNORE "{table}" SET {sets} FROM (VALUES {", ".join([row] * rows)}) AS v '  # noqa: S608
-        f'WHERE "{table}"."{key}" = v.column1 AND "{table}"."rev" = v.column2'
+        f"UPDATE OR IGNORE {table} SET {sets} FROM (VALUES {', '.join([row] * rows)}) AS v "  # noqa: S608
+        f"WHERE {table}.{key} = v.column1 AND {table}.rev = v.column2"
     )
 
 

@@ -141,8 +141,8 @@ class Store(Core):
         That is itself (with the `rev` it was stored under), or the earlier one with the same id or the same
         idempotency key. After StoreUnavailable none of these rows will be sent: see `wad.store.doubts`.
         """
-        if len(self._doubts) and not self._is_patient:
-            await self._erase_doubts()
+        if self._doubts and not self._is_patient:
+            await self._erase_doubts()  # while that fails, this would too, and would leave another doubt
             self._doubts.check_room()
         await self._need_keys(message.session_id for message in messages)
         standing: dict[int, OutboundMessage] = {}

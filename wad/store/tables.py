@@ -69,7 +69,7 @@ MESSAGES: Final = Table(
     (
         Index(("idempotencyScope", "idempotencyKey"), unique=True, partial="idempotencyKey"),
         Index(("sessionId", "providerMessageId"), unique=True, partial="providerMessageId"),
-        Index(("open", "sessionId"), partial="open"),  # an actor's work, and who has any
+        Index(("open", "sessionId", "seq"), partial="open"),  # an actor's work, and who has any
         Index(("dead", "seq"), partial="dead"),  # dead letters, newest first
         Index(("sessionId", "seq")),  # a session's list
         Index(("shopId", "seq"), partial="shopId"),  # a shop's list
@@ -103,7 +103,7 @@ INBOX: Final = Table(
     },
     (
         Index(("sessionId", "dedupeKey"), unique=True),
-        Index(("open", "sessionId"), partial="open"),
+        Index(("open", "sessionId", "seq"), partial="open"),
         Index(("dead", "seq"), partial="dead"),
         Index(("sessionId", "seq")),
         Index(("shopId", "seq"), partial="shopId"),
