@@ -45,8 +45,6 @@ from wad.models import (
     reply_message_id,
 )
 
-#: WhatsApp's window for free answers; a flow that is down longer has nothing left to say in time.
-FLOW_WINDOW = timedelta(hours=24)
 #: Tries for an answer that is wrong in itself (a 4xx, a body we do not understand).
 REFUSALS = 5
 #: Meta keeps a received file for 7 days.
@@ -142,7 +140,7 @@ class Inbox:
             event=event,
             seq=next_seq(),
             received_at=now,
-            expires_at=now + FLOW_WINDOW,
+            expires_at=now + self._services.limits.flow_window,
             state=InboxState.RECEIVED if flows.wants(session, kind) else InboxState.DONE,
             rev=new_rev(),
         )

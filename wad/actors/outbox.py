@@ -65,7 +65,10 @@ class Outbox:
         self._on_accepted = on_accepted
         settings = session().settings
         self.limiter = Limiter(
-            rate=settings.rate or services.limits.rate, burst=settings.burst or services.limits.burst
+            rate=settings.rate or services.limits.rate,
+            burst=settings.burst or services.limits.burst,
+            pair_interval=services.limits.pair_interval,
+            pair_burst=services.limits.pair_burst,
         )
         self.breaker = Breaker(random=services.random)
         self._breaker_was = self.breaker.state(trio.current_time())

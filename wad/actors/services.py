@@ -25,10 +25,13 @@ class Limits:
     message_ttl: timedelta = timedelta(hours=24)  # when `expiresAt` is unset
     max_attempts: int = 50
     settle_window: timedelta = timedelta(minutes=10)  # how long `unknown` waits for proof
+    flow_window: timedelta = timedelta(hours=24)  # WhatsApp's window for free answers: later is too late
     proof_ttl: float = 1800.0  # seconds after which `connected` without a sign of life is `degraded`
     connect_backoff: tuple[float, float] = (1.0, 300.0)
     rate: float = 80.0  # Meta's default throughput, messages a second
     burst: int = 80
+    pair_interval: float = 6.0  # Meta: one message in 6 s to one recipient, 45 ahead of time
+    pair_burst: int = 45
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,6 @@ from wad.models import (
 )
 from wad.providers.base import Connection, Proof, ProviderKind
 
-
 #: Longer than any one send may take (a whole attempt has 35 s).
 SEND_TIMEOUT = 40.0
 

@@ -25,8 +25,13 @@ class Flows:
     def __init__(
         self, defaults: FlowDefaults, client: FlowClient | None = None, rules: Rules | None = None
     ) -> None:
+        self.client = client
         self._defaults = defaults
-        self._client = client
+        self._rules = rules
+
+    def replace(self, defaults: FlowDefaults, rules: Rules | None) -> None:
+        """Other defaults and rules from now on."""
+        self._defaults = defaults
         self._rules = rules
 
     def wants(self, session: Session, event_type: str) -> bool:
@@ -39,10 +44,10 @@ class Flows:
     async def deliver(self, session: Session, item: InboxItem) -> Outcome:
         """One attempt. Never raises for what the flow does."""
         url = self._url(session)
-        if url is not None and self._client is not None:
+        if url is not None and self.client is not None:
             own = session.settings.flow_url is not None
             secret = session.settings.flow_secret or (None if own else self._defaults.secret)
-            return await self._client.deliver(item, url=url, secret=secret, trusted=not own)
+            return await self.client.deliver(item, url=url, secret=secret, trusted=not own)
         replies: list[dict[str, Any]] = []
         if self._rules is not None and isinstance(item.event, InboundMessage):
             replies = self._rules.answer(item)

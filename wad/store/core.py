@@ -51,6 +51,7 @@ class Core:
         self._committing = GroupCommit(engine)
         self._doubts = Doubts()
         self._reads, self._writes = _Outage("read"), _Outage("write")
+        self._observers: list[Callable[[str, float], None]] = []
         self._is_patient = False
 
     def __repr__(self) -> str:
@@ -70,6 +71,10 @@ class Core:
         view = copy.copy(self)
         view._is_patient = True  # noqa: SLF001  our own kind
         return view
+
+    def observe(self, observer: Callable[[str, float], None]) -> None:
+        """Tell *observer* of each operation that succeeded: its name, and how many seconds it took its caller."""
+        self._observers.append(observer)
 
     async def ping(self) -> None:
         """Return if the store answers, else raise StoreUnavailable."""
@@ -92,7 +97,7 @@ class Core:
     # --- reading and writing
 
     async def _find(self, query: Query) -> list[Row]:
-        return await self._call(lambda: self._engine.find(query), self._reads)
+        return await self._call("find", lambda: self._engine.find(query), self._reads)
 
     async def _find_all(self, query: Query, column: str, values: Iterable[str]) -> list[Row]:
         """*query* for every one of *values* in *column*, however many."""
@@ -104,7 +109,7 @@ class Core:
         return rows
 
     async def _write(self, writes: Sequence[Write]) -> list[Result]:
-        return await self._call(lambda: self._commit(writes), self._writes)
+        return await self._call("write", lambda: self._commit(writes), self._writes)
 
     async def _commit(self, writes: Sequence[Write]) -> list[Result]:
         if not self._doubts:
@@ -123,9 +128,10 @@ class Core:
     async def _erase_doubts(self) -> None:
         await self._commit(())
 
-    async def _call(self, call: Callable[[], Awaitable[T]], outage: _Outage) -> T:
+    async def _call(self, operation: str, call: Callable[[], Awaitable[T]], outage: _Outage) -> T:
         wait = _FIRST_WAIT
         while True:
+            started = trio.current_time()
             try:
                 result = await call()
             except StoreUnavailable as error:
@@ -136,6 +142,8 @@ class Core:
                 wait = min(2 * wait, _LONGEST_WAIT)
             else:
                 outage.ends()
+                for observer in self._observers:
+                    observer(operation, trio.current_time() - started)
                 return result
 
     # --- data keys

@@ -502,13 +502,15 @@ class Store(Core):
         return len(rows)
 
     async def _count(self, table: str, where: Where, *, by: str) -> dict[Any, int]:
-        return await self._call(lambda: self._engine.count(table, where, by), self._reads)
+        return await self._call("count", lambda: self._engine.count(table, where, by), self._reads)
 
     async def _remove(self, table: str, column: str, before: int, where: Where) -> int:
         removed = 0
         while True:
             step = await self._call(
-                lambda: self._engine.purge(table, column, before, limit=_PURGE, where=where), self._writes
+                "purge",
+                lambda: self._engine.purge(table, column, before, limit=_PURGE, where=where),
+                self._writes,
             )
             removed += step
             if step < _PURGE:

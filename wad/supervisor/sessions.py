@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 
-from wad.actors.inbox import FLOW_WINDOW
 from wad.actors.requests import Call, Connect, Disconnect, Probe, Reopen
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
@@ -272,6 +271,10 @@ class Sessions:
     def actors(self) -> Iterable[SessionActor]:
         return self._actors.values()
 
+    @property
+    def providers(self) -> list[str]:
+        return sorted(self._kinds)
+
     def capabilities(self, session_id: SessionId) -> Capabilities:
         return self.actor(session_id).kind.capabilities
 
@@ -342,7 +345,12 @@ class Sessions:
             return again
         item = await store.inbox_item(message_id)
         if item is not None and item.state is InboxState.DEAD:
-            revived = item.moved(InboxState.RECEIVED, due_at=None, error=None, expires_at=now + FLOW_WINDOW)
+            revived = item.moved(
+                InboxState.RECEIVED,
+                due_at=None,
+                error=None,
+                expires_at=now + self._services.limits.flow_window,
+            )
             actor = self.actor(item.session_id)
             if not await store.save_inbox(item, revived):
                 raise Conflict("the item has moved meanwhile: look again", code="moved_meanwhile")
@@ -423,7 +431,7 @@ class Sessions:
         """The file of *media*, fetched whole first: a slow reader must not hold the provider's connection."""
 
         async def fetch(connection: Connection) -> tuple[trio.abc.AsyncResource, MediaContent]:
-            file = trio.wrap_file(tempfile.TemporaryFile())
+            file = trio.wrap_file(tempfile.TemporaryFile())  # noqa: SIM115  handed to the caller
             try:
                 async with connection.download(media.provider_media_id) as content:
                     async for chunk in content.chunks:

@@ -1,0 +1,311 @@
+"""The composition root: the one place that knows store, providers, supervisor and HTTP together.
+
+If A needs B, A's block stands inside B's. So starting is reading downwards, and stopping is the way back:
+nothing new is accepted, requests in hand are answered, sends in hand get their results, the store closes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+import trio
+from pydantic import SecretStr
+
+from wad import __version__
+from wad.actors.services import Limits, Services
+from wad.config import Config, ConfigError
+from wad.content import parse_reply
+from wad.errors import InvalidRequest
+from wad.events import Events
+from wad.flow.client import open_flow_client
+from wad.flow.delivery import FlowDefaults, Flows
+from wad.flow.rules import Rules
+from wad.guard import Guard
+from wad.http.app import App, create_app
+from wad.http.events import EventStream
+from wad.http.server import serve_http
+from wad.http.sockets import bind
+from wad.log import subscribe as log_facts
+from wad.metrics import Metrics
+from wad.notify import Notifier, take_sockets, watchdog
+from wad.providers.http import Pools
+from wad.providers.meta.account import MetaConfig
+from wad.providers.registry import Registry
+from wad.secrets import Vault
+from wad.store.open import open_store
+from wad.store.store import Retention, Store
+from wad.supervisor.observe import Observer
+from wad.supervisor.policy import RestartPolicy
+from wad.supervisor.sessions import Sessions, open_sessions
+
+log: Final = logging.getLogger("wad.daemon")
+#: Seconds between words to systemd while starting or stopping takes its time, and what each one asks for.
+_PROGRESS_EVERY: Final = 5.0
+_PROGRESS_EXTENDS: Final = 30.0
+_DAY: Final = 86400.0
+
+
+async def serve(
+    config: Config,
+    *,
+    reload: Callable[[], Config] | None = None,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run until SIGTERM or SIGINT, then drain. `started` gives the addresses once the sessions are restored.
+
+    *config* is complete: it has its master key and its tokens. *reload* reads it anew, for SIGHUP. Raises
+    OSError (a taken port), `InvalidRequest` (a broken rules file), `WrongMasterKey`, `StoreUnusable` or
+    `StoreUnavailable` where it cannot start.
+    """
+    notifier = Notifier.take(os.environ)
+    flows = Flows(_flow_defaults(config), rules=_rules(config))
+    stop = trio.Event()
+    sockets = _listen(config)
+    async with (
+        _signals(stop, partial(_reload, reload, flows, notifier)),
+        open_store(
+            config.store.url.get_secret_value(),
+            database=config.store.database,
+            data_dir=config.store.data_dir,
+            vault=_vault(config),
+        ) as store,
+        _open_sessions(config, store, flows, Events()) as (sessions, events),
+        _open_app(config, store, sessions, events) as (app, stream),
+    ):
+        async with trio.open_nursery() as serving:
+            addresses = await serving.start(
+                partial(
+                    serve_http,
+                    app,
+                    config.http,
+                    sockets,
+                    shutdown_trigger=stop.wait,
+                    on_shutdown=stream.close,
+                )
+            )
+            if not await _restore(sessions, notifier, stop):
+                return
+            serving.start_soon(_look_after, sessions, config, notifier, stop)
+            log.info("ready", extra={"addresses": addresses, "count": sessions.progress.restored})
+            notifier.ready(f"{sessions.progress.restored} sessions")
+            task_status.started(addresses)
+        notifier.stopping("finishing what is in hand")
+        notifier.extend(config.supervisor.grace + _PROGRESS_EXTENDS)
+    log.info("stopped")
+
+
+async def _restore(sessions: Sessions, notifier: Notifier, stop: trio.Event) -> bool:
+    """Bring the sessions back, telling systemd how far it is; False where a signal ended it."""
+    async with trio.open_nursery() as nursery:
+
+        async def give_up() -> None:
+            await stop.wait()
+            nursery.cancel_scope.cancel()
+
+        async def tell() -> None:
+            while True:
+                await trio.sleep(_PROGRESS_EVERY)
+                progress = sessions.progress
+                notifier.status(f"restored {progress.restored} of {progress.of} sessions")
+                notifier.extend(_PROGRESS_EXTENDS)
+
+        nursery.start_soon(give_up)
+        nursery.start_soon(tell)
+        await sessions.restore()
+        nursery.cancel_scope.cancel()
+    return sessions.progress.done
+
+
+async def _look_after(sessions: Sessions, config: Config, notifier: Notifier, stop: trio.Event) -> None:
+    """What runs beside the API, from the restore to the stop."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sessions.look_after, _retention(config))
+        nursery.start_soon(partial(watchdog, notifier, healthy=lambda: not stop.is_set()))
+        await stop.wait()
+        nursery.cancel_scope.cancel()
+
+
+# --- the blocks -----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _signals(stop: trio.Event, reload: Callable[[], None]) -> AsyncIterator[None]:
+    """SIGTERM and SIGINT set *stop*; a second one ends the process at once. SIGHUP calls *reload*."""
+
+    async def listen() -> None:
+        async for signum in signals:
+            if signum == signal.SIGHUP:
+                reload()
+            elif stop.is_set():
+                log.warning("ended_at_once", extra={"signal": signal.Signals(signum).name})
+                os._exit(128 + signum)  # safe at any moment, as a kill -9 is: what counts is on disk
+            else:
+                log.info("stopping", extra={"signal": signal.Signals(signum).name})
+                stop.set()
+
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            yield
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open_sessions(
+    config: Config, store: Store, flows: Flows, events: Events
+) -> AsyncIterator[tuple[Sessions, Events]]:
+    """The sessions, with all that their actors share."""
+    guard = Guard(config.guard.allow)
+    async with (
+        open_flow_client(
+            guard, parse_reply, timeout=config.flow.timeout, max_response=config.flow.max_response
+        ) as flows.client,
+        Pools(guard=guard.network()) as pools,
+    ):
+        services = Services(
+            store=store,
+            patient=store.patient(),
+            events=events,
+            flows=flows,
+            limits=_limits(config),
+            node=config.node.id,
+            connecting=trio.CapacityLimiter(config.supervisor.restore_concurrency),
+        )
+        async with open_sessions(
+            services,
+            _registry(config, pools).kinds,
+            _policy(config),
+            check_url=guard.check,
+            grace=config.supervisor.grace,
+        ) as sessions:
+            yield sessions, events
+
+
+@asynccontextmanager
+async def _open_app(
+    config: Config, store: Store, sessions: Sessions, events: Events
+) -> AsyncIterator[tuple[App, EventStream]]:
+    """The HTTP application, and what listens to the facts: log, metrics and the event stream."""
+    observer = Observer(sessions, store)
+    metrics = Metrics(version=__version__, providers=sessions.providers, snapshot=observer.gauges)
+    metrics.subscribe(events)
+    store.observe(metrics.store_called)
+    log_facts(events)
+    stream = EventStream(store, events)
+    app = create_app(
+        sessions=sessions, store=store, config=config, events=events, stream=stream, metrics=metrics.render
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(stream.run)
+        nursery.start_soon(observer.run)
+        nursery.start_soon(metrics.measure_loop)
+        yield app, stream
+        nursery.cancel_scope.cancel()
+
+
+# --- the configuration, in each part's own words ----------------------------------------------------
+
+
+def _listen(config: Config) -> list[socket.socket]:
+    """The sockets that systemd hands over, else our own. Raises OSError for a taken port."""
+    handed = take_sockets(os.environ)
+    if handed:
+        return [each.socket for each in handed]
+    return bind(config.http.bind, backlog=config.http.backlog)
+
+
+def _reload(read: Callable[[], Config] | None, flows: Flows, notifier: Notifier) -> None:
+    """Take up what can change while sessions live: the flow's defaults and the rules. The rest wants a restart."""
+    notifier.reloading()
+    try:
+        if read is not None:
+            config = read()
+            flows.replace(_flow_defaults(config), _rules(config))
+            log.info("reloaded")
+    except (ConfigError, InvalidRequest, OSError) as error:
+        log.error("not_reloaded", extra={"error": error})  # noqa: TRY400  the text says it all
+    notifier.ready("reloaded")
+
+
+def _vault(config: Config) -> Vault:
+    key = config.secrets.master_key
+    assert key is not None, "`ensure_secrets`, or the check of the configuration, saw to it"
+    return Vault(key.get_secret_value(), [old.get_secret_value() for old in config.secrets.old_master_keys])
+
+
+def _rules(config: Config) -> Rules | None:
+    return Rules.load(config.flow.rules, parse_reply) if config.flow.rules else None
+
+
+def _flow_defaults(config: Config) -> FlowDefaults:
+    flow = config.flow
+    return FlowDefaults(url=flow.url, secret=_shown(flow.secret), events=frozenset(flow.events))
+
+
+def _registry(config: Config, pools: Pools) -> Registry:
+    registry = Registry(pools)
+    cloud_api = config.providers.cloud_api
+    registry.create(
+        "cloud_api",
+        MetaConfig(
+            base_url=cloud_api.base_url,
+            version=cloud_api.version,
+            app_secret=_shown(cloud_api.app_secret),
+            verify_token=_shown(cloud_api.verify_token),
+            timeout=cloud_api.timeout,
+        ),
+    )
+    return registry
+
+
+def _limits(config: Config) -> Limits:
+    limits, backoff = config.limits, config.supervisor.backoff
+    return Limits(
+        queue_per_session=limits.queue_per_session,
+        send_concurrency=limits.send_concurrency,
+        inbox_concurrency=limits.inbox_concurrency,
+        message_ttl=timedelta(seconds=limits.retry.max_age),
+        max_attempts=limits.retry.max_attempts,
+        settle_window=timedelta(seconds=limits.settle_window),
+        flow_window=timedelta(seconds=config.flow.max_age),
+        proof_ttl=limits.proof_ttl,
+        connect_backoff=(backoff.initial, backoff.max),
+        rate=config.providers.cloud_api.rate,
+        burst=config.providers.cloud_api.burst,
+        pair_interval=config.providers.cloud_api.pair_interval,
+        pair_burst=config.providers.cloud_api.pair_burst,
+    )
+
+
+def _policy(config: Config) -> RestartPolicy:
+    supervisor = config.supervisor
+    return RestartPolicy(
+        intensity=supervisor.intensity,
+        period=supervisor.period,
+        initial=supervisor.backoff.initial,
+        most=supervisor.backoff.max,
+        cooldown=supervisor.cooldown.initial,
+        cooldown_most=supervisor.cooldown.max,
+    )
+
+
+def _retention(config: Config) -> Retention:
+    kept = config.retention
+    return Retention(
+        messages=kept.messages / _DAY,
+        inbox=kept.inbox / _DAY,
+        dead_letters=kept.dead_letters / _DAY,
+        events=kept.events / _DAY,
+    )
+
+
+def _shown(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
