@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from wad.config import Config, ConfigError, ensure_secrets, find, load
+from wad.config.first_start import DATABASE_FILE
+from wad.config.model import Secrets
 from wad.config.values import duration, is_loopback, size
+from wad.store.open import FILE
 
 ROOT = Path(__file__).parent.parent
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -662,6 +665,18 @@ def test_a_key_file_that_was_damaged_is_reported_and_never_replaced(tmp_path, co
     with pytest.raises(ConfigError, match="master-key"):
         ensure_secrets(config)
     assert (tmp_path / "master-key").read_text() == content
+
+
+def test_a_key_that_is_gone_is_not_replaced_while_there_is_a_database(tmp_path):
+    """It would not open what the lost one has sealed."""
+    assert DATABASE_FILE == FILE
+    (tmp_path / DATABASE_FILE).write_text("")
+    config = load(written(tmp_path, f"store: {{data_dir: {tmp_path}}}"), {})
+    with pytest.raises(ConfigError, match=r"secrets\.master_key: .*wad\.db is there, but the key .* is gone"):
+        ensure_secrets(config)
+    assert not (tmp_path / "master-key").exists()
+    with_its_key = config.model_copy(update={"secrets": Secrets(master_key=SecretBytes(bytes(32)))})
+    ensure_secrets(with_its_key)
 
 
 def test_a_data_directory_that_cannot_be_made_is_reported(tmp_path):

@@ -7,13 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypercorn.config
 import pytest
 import trio
 import trio.testing
 
 from wad.config import ConfigError
-from wad.notify import Notifier, bind_of, take_sockets, watchdog
+from wad.notify import Notifier, take_sockets, watchdog
 
 
 class Systemd:
@@ -231,21 +230,6 @@ def test_a_socket_that_cannot_be_served_on_is_reported():
             assert wrong.fileno() > 0
     with pytest.raises(ConfigError, match="Bad file descriptor"):
         take_sockets(listen(1), first=9999)
-
-
-def test_hypercorn_gets_a_descriptor_that_nobody_else_closes():
-    """With two owners the second close would hit whatever has the number by then."""
-    opened = listening()
-    address = opened.getsockname()
-    [handed] = take_sockets(listen(1), first=opened.detach())
-    config = hypercorn.config.Config()
-    config.bind = [bind_of(handed)]
-    assert handed.socket.fileno() == -1
-    [served] = config.create_sockets().insecure_sockets
-    assert served.getsockname() == address
-    del handed
-    assert served.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-    served.close()
 
 
 def test_a_real_process_finds_its_socket_at_descriptor_3():

@@ -138,7 +138,8 @@ class _Redact:
         }
         for key, value in event.items():
             if key in FIELDS:
-                shown[key] = self._redactor.value(value)
+                prose = key == "detail" and isinstance(value, str)
+                shown[key] = self._redactor.prose(value) if prose else self._redactor.value(value)
         if withheld := sorted(event.keys() - FIELDS - _OWN - _META):
             shown["withheld"] = [self._redactor.value(key) for key in withheld]
         if error := _error_of(event.get("exc_info")):

@@ -107,7 +107,11 @@ async def watchdog(notifier: Notifier, *, healthy: Callable[[], bool]) -> None:
 
 
 class Handed(msgspec.Struct, frozen=True):
-    """A listening socket that systemd opened, and the name that its unit gives it (FileDescriptorName=)."""
+    """A listening socket that systemd opened, and the name that its unit gives it (FileDescriptorName=).
+
+    Whoever serves on it passes the object on, or `socket.detach()` where only a number is taken (hypercorn's
+    `fd://N`): with `fileno()` two objects would close one descriptor, the second whatever has it by then.
+    """
 
     name: str
     socket: socket.socket
@@ -149,12 +153,3 @@ def _listener(fd: int) -> socket.socket:
         raise ValueError("not a listening stream socket (ListenStream=, Accept=no)")
     found.setblocking(False)
     return found
-
-
-def bind_of(handed: Handed) -> str:
-    """What hypercorn's `bind` takes for a socket that was handed over.
-
-    hypercorn makes a socket of its own from the descriptor, so this one has to let go of it (`detach`): with
-    `fileno()` both would close it, and the second close would hit whatever has the number by then.
-    """
-    return f"fd://{handed.socket.detach()}"

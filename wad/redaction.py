@@ -18,14 +18,15 @@ HIDDEN: Final = "***"
 _LONGEST: Final = 2000  # characters of one value: more is a body that someone logged, or a flood
 
 #: The fields a log line may have besides its own. Ids, words from closed sets, and numbers; never what a person
-#: wrote. A provider's message id is not here: a wamid holds the customer's number, in base64.
+#: wrote. A provider's message id is not here: a wamid holds the customer's number, in base64. `detail` is for
+#: wad's own words and the system's (a disk's, a database's), and loses what it quotes; a provider's are no such.
 # fmt: off
 FIELDS: Final = frozenset({
     "session_id", "shop_id", "message_id", "request_id", "media_id", "node", "provider", "channel", "token_name", "phone",
     "state", "previous", "desired_state", "reason", "needs_person", "outcome", "result", "operation", "type", "scope", "direction",
     "code", "provider_code", "http_status", "retryable", "error", "error_code", "fact",
     "attempts", "restarts", "restart_in", "retry_at", "retry_after", "due_at", "seconds", "count", "of", "restored", "left", "depth",
-    "method", "route", "status", "bind", "store", "path", "file", "files", "signal", "version", "pid", "fields", "capability", "event_type",
+    "method", "route", "status", "bind", "store", "path", "file", "files", "signal", "version", "pid", "fields", "capability", "event_type", "row", "detail",
 })
 # fmt: on
 
@@ -87,6 +88,10 @@ class Redactor:
             text = pattern.sub(instead, text)
         return _PHONE.sub(lambda match: masked(match[0]), text)
 
+    def _bounded(self, text: str) -> str:
+        # Cut twice: a secret that lies across the first cut is not recognised, and must not be shown either.
+        return self.text(text[: 2 * _LONGEST])[:_LONGEST]
+
     def value(self, value: Any) -> Any:
         """A field's value as a line may show it: a scalar, or a list of them. Of an exception, its class."""
         match value:
@@ -95,7 +100,7 @@ class Redactor:
             case float():
                 return value if math.isfinite(value) else str(value)  # JSON has no infinity
             case str():
-                return self.text(value[:_LONGEST])
+                return self._bounded(value)
             case datetime():
                 return value.isoformat()
             case BaseException():
@@ -104,6 +109,10 @@ class Redactor:
                 return [self.value(item) for item in value]
             case _:
                 return f"<{type(value).__name__}>"
+
+    def prose(self, text: str) -> str:
+        """Sentences of a program: as `text`, and without what they quote, which is data."""
+        return self._bounded(_QUOTED.sub("'…'", text[: 2 * _LONGEST]))
 
     def exception(self, error: BaseException) -> str:
         """A traceback with its chain and groups: frames and lines of code, but no locals and nobody's data."""
@@ -133,9 +142,7 @@ class Redactor:
             words = str(error)
         except Exception as unprintable:  # noqa: BLE001  an exception of any library may break its own str
             return f"<{type(unprintable).__name__} in its str>"
-        if not isinstance(error, _ABOUT_CODE):
-            words = _QUOTED.sub("'…'", words)
-        return self.text(words[:_LONGEST])
+        return self._bounded(words) if isinstance(error, _ABOUT_CODE) else self.prose(words)
 
 
 def escaped(text: str) -> str:

@@ -19,6 +19,7 @@ from wad.config.problems import ConfigError, Problem
 from wad.config.values import decoded_key
 
 MASTER_KEY_FILE: Final = "master-key"
+DATABASE_FILE: Final = "wad.db"  # the embedded store's
 ADMIN_TOKEN_FILE: Final = "admin-token"  # noqa: S105  a file's name
 
 
@@ -34,6 +35,7 @@ def ensure_secrets(config: Config) -> tuple[Config, list[Path]]:
     changes: dict[str, Secrets | Auth] = {}
     if config.secrets.master_key is None:
         if config.store.kind == "embedded":
+            _refuse_a_second_key(config.store.data_dir)
             key = _kept_key(config.store.data_dir / MASTER_KEY_FILE, made)
         else:
             key = secrets.token_bytes(32)
@@ -42,6 +44,13 @@ def ensure_secrets(config: Config) -> tuple[Config, list[Path]]:
         token = _kept(config.store.data_dir / ADMIN_TOKEN_FILE, f"wad_{secrets.token_urlsafe(32)}", made)
         changes["auth"] = Auth(tokens=(ApiToken(name="admin", token=SecretStr(token), scope="admin"),))
     return config.model_copy(update=changes), made
+
+
+def _refuse_a_second_key(data_dir: Path) -> None:
+    """A new key would not open what the lost one has sealed; it would only hide that it is lost."""
+    if (data_dir / DATABASE_FILE).exists() and not (data_dir / MASTER_KEY_FILE).exists():
+        detail = f"{data_dir / DATABASE_FILE} is there, but the key that sealed it, {data_dir / MASTER_KEY_FILE}, is gone"
+        raise ConfigError([Problem("secrets.master_key", f"{detail}: put it back, or name it here")])
 
 
 def _kept_key(path: Path, made: list[Path]) -> bytes:

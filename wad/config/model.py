@@ -94,7 +94,6 @@ class Http(Section):
     body_timeout: Duration = 10  # to receive a request's body
     response_timeout: Duration = 30  # to answer; streams are exempt
     max_wait: Annotated[Duration, Field(validate_default=True)] = 25  # the longest `Prefer: wait`
-    read_timeout: Duration = 15
     keep_alive_timeout: Duration = 5
     grace: Duration = 20  # requests in hand at shutdown
 
