@@ -25,7 +25,7 @@ from wad.events import (
     Throttled,
     WebhookAnswered,
 )
-from wad.metrics import STORE_OPERATIONS, Gauges, Metrics, cause
+from wad.metrics import Gauges, Metrics, cause
 from wad.models import (
     AccountEvent,
     Address,
@@ -39,10 +39,6 @@ from wad.models import (
     Person,
     SessionId,
 )
-from wad.store.base import Query
-from wad.store.memory import MemoryEngine
-from wad.store.tables import TABLES
-from wad.store.timed import Timed
 
 NOW = datetime(2026, 12, 1, 15, tzinfo=UTC)
 PROVIDERS = ("cloud_api", "twilio")
@@ -363,26 +359,6 @@ def test_a_store_operation_is_timed():
     scrape = Scrape(counted)
     assert scrape("wad_store_seconds_sum", operation="write") == 0.2
     assert scrape("wad_store_seconds_count", operation="other") == 1
-
-
-async def test_an_engine_tells_of_every_operation_whatever_came_of_it():
-    """A store that fails slowly is the one to see."""
-    told: list[str] = []
-    memory = MemoryEngine()
-    engine = Timed(memory, lambda operation, seconds: told.append(operation))
-    table = TABLES[0]
-    await engine.prepare([table])
-    await engine.write([])
-    await engine.find(Query(table=table.name))
-    await engine.count(table.name, {}, table.key)
-    await engine.purge(table.name, table.key, 0, limit=1, where={})
-    await engine.ping()
-    memory.fault = "refuse"
-    with pytest.raises(StoreUnavailable):
-        await engine.ping()
-    await engine.close()
-    assert told == ["write", "find", "count", "purge", "ping", "ping"]
-    assert set(told) == set(STORE_OPERATIONS)
 
 
 # --- gauges ---------------------------------------------------------------------------------------

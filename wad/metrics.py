@@ -66,7 +66,7 @@ OUTCOMES: Final = (
 WEBHOOK_RESULTS: Final = ("ok", "bad_signature", "malformed", "unavailable")
 FLOW_OUTCOMES: Final = ("answered", "retry", "dead", "gone", "rules")
 RESTART_REASONS: Final = ("bug", "provider", "store")
-STORE_OPERATIONS: Final = ("write", "find", "count", "purge", "ping")
+STORE_OPERATIONS: Final = ("write", "find", "count")
 SCOPES: Final = tuple(scope.name.lower() for scope in Scope)
 
 #: Seconds. A webhook has 250 ms at the median and 1 s at the 99th percentile; an attempt at most 35 s.
@@ -155,7 +155,10 @@ class Metrics:
             "wad_throttled_total", "Rate limits that providers answered with.", provider=..., scope=SCOPES
         )
         self._store = self._histogram(
-            "wad_store_seconds", "Operations of the storage engine.", _QUICK, operation=STORE_OPERATIONS
+            "wad_store_seconds",
+            "Operations of the store, as their callers saw them.",
+            _QUICK,
+            operation=STORE_OPERATIONS,
         )
         self._http = self._histogram(
             "wad_http_request_seconds", "Requests answered.", _QUICK, route=(), method=(), status=()
@@ -178,7 +181,7 @@ class Metrics:
         return prometheus_client.generate_latest(self.registry)
 
     def store_called(self, operation: str, seconds: float) -> None:
-        """One operation of the storage engine is over. No fact: there are thousands a second."""
+        """One operation of the store is over (`Store.observe`). No fact: there are thousands a second."""
         self._store.labels(_known(operation, STORE_OPERATIONS)).observe(seconds)
 
     async def measure_loop(self) -> None:

@@ -26,7 +26,7 @@ FIELDS: Final = frozenset({
     "state", "previous", "desired_state", "reason", "needs_person", "outcome", "result", "operation", "type", "scope", "direction",
     "code", "provider_code", "http_status", "retryable", "error", "error_code", "fact",
     "attempts", "restarts", "restart_in", "retry_at", "retry_after", "due_at", "seconds", "count", "of", "restored", "left", "depth",
-    "method", "route", "status", "bind", "store", "path", "file", "files", "signal", "version", "pid", "fields", "capability", "event_type", "row", "detail",
+    "method", "route", "status", "bind", "store", "path", "file", "files", "signal", "version", "pid", "fields", "capability", "event_type", "row", "detail", "addresses",
 })
 # fmt: on
 
@@ -93,7 +93,7 @@ class Redactor:
         return self.text(text[: 2 * _LONGEST])[:_LONGEST]
 
     def value(self, value: Any) -> Any:
-        """A field's value as a line may show it: a scalar, or a list of them. Of an exception, its class."""
+        """A field's value as a line may show it: a scalar, or a list of them; of an exception, one line."""
         match value:
             case None | bool() | int():
                 return value
@@ -104,7 +104,7 @@ class Redactor:
             case datetime():
                 return value.isoformat()
             case BaseException():
-                return type(value).__name__
+                return f"{type(value).__name__}: {self._words(value)}"
             case list() | tuple() | set() | frozenset():
                 return [self.value(item) for item in value]
             case _:
