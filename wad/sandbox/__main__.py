@@ -27,6 +27,8 @@ def main(arguments: list[str] | None = None) -> None:
         trio.run(run, given.bind, config)
     except* KeyboardInterrupt:
         sys.exit(130)
+    except* OSError as errors:
+        sys.exit(f"wad sandbox: cannot listen on {given.bind} or write the ledger: {errors.exceptions[0]}")
 
 
 async def run(bind: str, config: Config) -> None:

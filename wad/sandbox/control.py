@@ -171,6 +171,21 @@ def control_routes(sandbox: Sandbox) -> Blueprint:  # noqa: PLR0915  a list of r
             200, {"entries": entries, "counts": sandbox.ledger.counts, "last": len(sandbox.ledger)}
         )
 
+    @routes.get("/chats")
+    async def chats() -> Response:
+        """The conversations of one number: the last message of each, and whether its window is open."""
+        number_id = sandbox.number(request.args.get("phoneNumberId")).phone_number_id
+        listed = [
+            {
+                "chat": key,
+                "last": shown(network.chat(number_id, key)[-1]),
+                "windowOpen": network.window_is_open(number_id, key),
+            }
+            for its_number, key in network.chats()
+            if its_number == number_id
+        ]
+        return answered(200, {"chats": listed})
+
     @routes.get("/chat")
     async def chat() -> Response:
         number = sandbox.number(request.args.get("phoneNumberId"))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class Ledger:
     """Entries are kept encoded: a load test makes hundreds of thousands."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, watch: Callable[[bytes], None] | None = None) -> None:
+        self._watch = watch
         self._entries: list[tuple[str, bytes]] = []
         self._counts: Counter[str] = Counter()
         self._file = (
@@ -50,10 +52,11 @@ class Ledger:
         self._entries.append((kind, line))
         self._counts[kind] += 1
         if self._file is not None:
-            line += b"\n"
-            written = os.write(self._file, line)
-            if written != len(line):
-                raise OSError(f"the ledger took {written} of {len(line)} bytes")
+            written = os.write(self._file, line + b"\n")
+            if written != len(line) + 1:
+                raise OSError(f"the ledger took {written} of {len(line) + 1} bytes")
+        if self._watch is not None:
+            self._watch(line)
 
     @property
     def counts(self) -> dict[str, int]:

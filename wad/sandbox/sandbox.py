@@ -55,9 +55,9 @@ class Sandbox:
         self.config = config
         self.settings = config.settings
         self.network = Network(clock=clock)
-        self.ledger = Ledger(config.ledger)
-        self.faults = Faults()
         self.feed = Feed()
+        self.ledger = Ledger(config.ledger, watch=self._tell_wire)
+        self.faults = Faults()
         self.url_secret = secrets.token_bytes(32)
         self._client = client or httpx.AsyncClient(
             trust_env=False,
@@ -103,6 +103,10 @@ class Sandbox:
                 await self._client.aclose()
 
     # --- numbers ----------------------------------------------------------------------------------
+
+    def _tell_wire(self, line: bytes) -> None:
+        if self.feed.watched:
+            self.feed.tell({"event": "wire", "entry": msgspec.Raw(line)})
 
     def number(self, phone_number_id: str | None) -> Number:
         numbers = self.network.numbers

@@ -100,6 +100,7 @@ async def serve(
     name, number = listeners[0].socket.getsockname()[:2]
     config = Config()
     config.keep_alive_timeout = 60
+    config.keep_alive_max_requests = 10**9  # hypercorn closes after 1,000, and a load test would measure that
     config.include_server_header = False
     context = WorkerContext(None)
     wrapped = ASGIWrapper(cast("Any", app))
