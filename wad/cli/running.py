@@ -1,0 +1,90 @@
+"""Running what is asynchronous in a command: `trio.run`, and every expected failure of a start as a `Stop`."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from wad.cli.stop import Stop
+
+R = TypeVar("R")
+
+
+def run(main: Callable[[], Awaitable[R]]) -> R:
+    """`trio.run(main)`, where what a person can mend becomes a line with the next step.
+
+    Anything else is a bug of ours, and goes up with its trace.
+    """
+    import trio
+
+    try:
+        return trio.run(main)
+    except BaseException as error:
+        only = _only(error)
+        stop = only if isinstance(only, Stop) else _stop(only)
+        if stop is not None:
+            raise stop from error
+        if isinstance(only, KeyboardInterrupt):
+            raise only from None
+        raise
+
+
+def _only(error: BaseException) -> BaseException:
+    """The one error in all those groups that nurseries wrap round it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _stop(error: BaseException) -> Stop | None:
+    from wad.cli.configuration import bad
+    from wad.config import ConfigError
+    from wad.errors import InvalidRequest, StoreUnavailable
+    from wad.secrets import WrongMasterKey
+    from wad.store.base import StoreUnusable
+
+    match error:
+        case ConfigError():
+            return bad(error, None)
+        case InvalidRequest(errors=errors):  # of what a start reads besides: the rules
+            return Stop(
+                os.EX_CONFIG,
+                error.detail,
+                details=[f"{each.pointer}: {each.detail}" for each in errors],
+                next_step="mend the file; config/rules.yaml shows all that rules can do",
+            )
+        case WrongMasterKey():
+            return Stop(
+                os.EX_CONFIG,
+                "the master key is not the one this store was sealed with",
+                next_step="restore the right key (secrets.master_key, or master-key in the data directory);"
+                " without it nobody can read what is stored",
+            )
+        case StoreUnusable():
+            return Stop(
+                os.EX_CONFIG,
+                f"the store cannot be opened: {error}",
+                next_step="one process at a time may use it: stop the other; `wad doctor` looks at the rest",
+            )
+        case StoreUnavailable():
+            return Stop(
+                os.EX_TEMPFAIL,
+                f"the store does not answer: {error.detail}",
+                next_step="is it running, and is store.url right? `wad doctor` looks",
+            )
+        case OSError(errno=errno.EADDRINUSE):
+            return Stop(
+                os.EX_UNAVAILABLE,
+                f"the address is taken: {error}",
+                next_step="`ss -ltnp` shows by whom; or choose another (http.bind, WAD_HTTP__BIND, --bind)",
+            )
+        case OSError(errno=errno.EACCES | errno.EPERM | errno.EADDRNOTAVAIL):
+            return Stop(
+                os.EX_NOPERM,
+                f"the address cannot be used: {error}",
+                next_step="ports below 1024 need a privilege: use one above, or systemd's wad.socket",
+            )
+        case _:
+            return None

@@ -1,0 +1,117 @@
+"""`wad sandbox`: a simulated WhatsApp network, for flow authors and tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from wad.cli.command import command, json_option
+from wad.cli.running import run
+from wad.cli.show import fields, progress, show_json
+from wad.cli.stop import Stop
+
+if TYPE_CHECKING:
+    import httpx
+
+DEFAULT_BIND: Final = "127.0.0.1:8081"
+_SHAKE_EVERY: Final = 2.0  # seconds between attempts to reach a callback that is not there yet
+
+
+def _address(_: click.Context, __: click.Parameter, value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise click.BadParameter(f"should be HOST:PORT, such as {DEFAULT_BIND}")
+    return value
+
+
+@command(
+    examples="""
+    wad sandbox
+    wad sandbox --bind 127.0.0.1:9000 --callback http://127.0.0.1:8080/webhooks/cloud_api
+    """
+)
+@click.option("--bind", default=DEFAULT_BIND, show_default=True, callback=_address, metavar="HOST:PORT",
+              help="Where to listen; port 0 takes a free one.")  # fmt: skip
+@click.option("--callback", metavar="URL", help="Where its webhooks go, as soon as that shakes hands.")
+@click.option("--ledger", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write down all that happens, as JSON lines.")  # fmt: skip
+@click.option("--allow-remote", is_flag=True, help="Let webhooks go beyond this machine.")
+@json_option
+def sandbox(bind: str, callback: str | None, ledger: Path | None, allow_remote: bool, as_json: bool) -> None:
+    """Run a simulated WhatsApp, with a chat page.
+
+    Meta's Graph API with a business number and customers. Nothing of it reaches the real WhatsApp. On the page you write as a customer, and see what arrives.
+    """
+    run(partial(_main, bind, callback, ledger, allow_remote=allow_remote, as_json=as_json))
+
+
+async def _main(
+    bind: str, callback: str | None, ledger: Path | None, *, allow_remote: bool, as_json: bool
+) -> None:
+    import httpx
+    import trio
+
+    from wad.sandbox.sandbox import Config
+    from wad.sandbox.serve import create_sandbox, serve_sandbox
+
+    try:
+        running = create_sandbox(Config(ledger=ledger, allow_remote=allow_remote))
+    except OSError as error:
+        raise Stop(os.EX_CANTCREAT, f"{ledger} cannot be written: {error.strerror}") from error
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(partial(serve_sandbox, bind, sandbox=running))
+            async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as control:
+                number = (await control.get("/_sandbox/state")).json()["numbers"][0]
+                _show(url, number, as_json=as_json)
+                if callback is not None:
+                    nursery.start_soon(_call_back, control, number["phoneNumberId"], callback)
+                await anext(aiter(signals))
+                nursery.cancel_scope.cancel()
+
+
+async def _call_back(control: httpx.AsyncClient, phone_number_id: str, url: str) -> None:
+    """Point the number's webhooks to *url*, which may come up later than this does."""
+    import trio
+
+    spec = {"phoneNumberId": phone_number_id, "callbackUrl": url}
+    told = False
+    while not (answer := await control.post("/_sandbox/numbers", json=spec)).is_success:
+        if not told:
+            told = True
+            progress(f"{url} does not shake hands yet, trying on: {answer.json()['error']}")
+        await trio.sleep(_SHAKE_EVERY)
+    progress(f"webhooks go to {url}")
+
+
+def _show(url: str, number: dict[str, Any], *, as_json: bool) -> None:
+    """Where it is, and what a gateway has to know of its number. These are names, not secrets."""
+    credentials = {
+        "phoneNumberId": number["phoneNumberId"],
+        "accessToken": number["accessTokens"][0],
+        "appSecret": number["appSecret"],
+        "verifyToken": number["verifyToken"],
+    }
+    if as_json:
+        show_json({"url": url, "credentials": credentials})
+        return
+    fields(
+        {
+            "chat page": f"{url}/",
+            "Graph API": url,
+            "control": f"{url}/_sandbox/state",
+            "number": f"{number['displayPhoneNumber']}, {number['verifiedName']}",
+        }
+    )
+    options = " \\\n    ".join(f"--credential {name}={value}" for name, value in credentials.items())
+    click.echo(
+        "\nto have a wad use it, in two other terminals:\n"
+        f"  WAD_PROVIDERS__CLOUD_API__BASE_URL={url} wad serve\n"
+        f"  wad sessions create demo --provider cloud_api \\\n    {options}"
+    )
+    progress("Ctrl-C ends it; what it knows is gone then")
