@@ -1,0 +1,165 @@
+"""A business number at the sandbox, a flow service, and the daemon between them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import hypercorn
+import trio
+from hypercorn.trio import serve as serve_asgi
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from tests.acceptance.daemon import Daemon
+from wad.sandbox import READY, Config, serve_sandbox
+
+NUMBER = READY.phone_number_id
+CREDENTIALS = {
+    "accessToken": READY.access_token,
+    "phoneNumberId": NUMBER,
+    "appSecret": READY.app_secret,
+    "verifyToken": READY.verify_token,
+}
+#: Quick phones and an impatient network: what takes Meta seconds takes it milliseconds.
+QUICK = {
+    "enforceWindow": False,
+    "statuses": {"sent": 0.01, "delivered": 0.02, "read": 0.03},
+    "retryDelays": [0.1, 0.2, 0.3, 0.5],
+}
+
+
+class Flow:
+    """A flow service that answers `re: <text>`. `down` makes it answer 503."""
+
+    def __init__(self) -> None:
+        self.heard: Counter[str] = Counter()
+        self.down = False
+        self.url = ""
+        self.app = QuartTrio("flow")
+        self.app.add_url_rule("/", view_func=self._answer, methods=["POST"])
+
+    async def _answer(self) -> Response | tuple[str, int]:
+        event = json.loads(await request.get_data())
+        if self.down:
+            return "", 503
+        if event["type"] != "message.received":
+            return "", 204
+        said = event["data"]["text"]["body"]
+        self.heard[said] += 1
+        return Response(
+            json.dumps({"replies": [{"text": f"re: {said}"}]}), content_type="application/json"
+        )
+
+
+class Town:
+    """Everything around the daemon, in this process, so that it outlives the daemon's deaths."""
+
+    def __init__(self, sandbox_url: str, flow: Flow) -> None:
+        self.sandbox_url = sandbox_url
+        self.flow = flow
+        self.client = httpx.AsyncClient(timeout=60)
+
+    def config(self, **more: Any) -> dict[str, Any]:
+        """A daemon's configuration that leads it here."""
+        return {
+            "providers": {"cloud_api": {"base_url": self.sandbox_url, "rate": 10_000, "burst": 10_000}},
+            "flow": {"url": self.flow.url},
+            "guard": {"allow": ["127.0.0.0/8"]},
+            **more,
+        }
+
+    async def control(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+        answer = await self.client.request(method, f"{self.sandbox_url}/_sandbox{path}", json=body or None)
+        assert answer.is_success, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def ledger(self, kind: str) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = []
+        while True:
+            after = entries[-1]["n"] if entries else 0
+            answer = await self.client.get(
+                f"{self.sandbox_url}/_sandbox/ledger", params={"kind": kind, "after": after, "limit": 1000}
+            )
+            page = answer.json()["entries"]
+            if not page:
+                return entries
+            entries += page
+
+    async def writes(self, phone: str, text: str) -> None:
+        """A customer writes to the number."""
+        body: Any = {"phoneNumberId": NUMBER, "from": {"phone": phone}, "type": "text", "text": {"body": text}}
+        await self.control("POST", "/inbound", **body)
+
+    async def until_quiet(self, seconds: float = 120) -> None:
+        """Return once no webhook is on its way."""
+        with trio.fail_after(seconds):
+            while True:
+                waiting = (await self.control("GET", "/state"))["webhooks"]
+                if not any(waiting[each] for each in ("scheduled", "waiting", "inFlight", "retrying")):
+                    return
+                await trio.sleep(0.1)
+
+    async def settle_in(self, daemon: Daemon, session_id: str = "shop") -> None:
+        """Create the session and lead the number's webhooks to it."""
+        async with daemon.client() as client:
+            made = await client.post(
+                "/api/whatsapp/sessions",
+                json={"sessionId": session_id, "provider": "cloud_api", "credentials": CREDENTIALS},
+            )
+            assert made.status_code == 201, made.text
+            connected = await client.post(
+                f"/api/whatsapp/sessions/{session_id}/connect", headers={"Prefer": "wait=20"}
+            )
+            assert connected.json()["isConnected"], connected.text
+        await self.control(
+            "POST",
+            "/numbers",
+            phoneNumberId=NUMBER,
+            callbackUrl=f"{daemon.url}/webhooks/cloud_api/{session_id}",
+        )
+
+
+@asynccontextmanager
+async def town(directory: Path, **settings: Any) -> AsyncIterator[Town]:
+    flow = Flow()
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(
+            partial(serve_sandbox, "127.0.0.1:0", config=Config(ledger=directory / "ledger.jsonl"))
+        )
+        config = hypercorn.Config()
+        config.bind = ["127.0.0.1:0"]
+        config.errorlog = None
+        [flow.url] = await nursery.start(partial(serve_asgi, flow.app, config))
+        here = Town(url, flow)
+        await here.control("PATCH", "/settings", **(QUICK | settings))
+        try:
+            yield here
+        finally:
+            with trio.CancelScope(shield=True):
+                await here.client.aclose()
+            nursery.cancel_scope.cancel()
+
+
+async def all_messages(daemon: Daemon, **query: Any) -> list[dict[str, Any]]:
+    """Everything that the API lists, through its cursors."""
+    messages: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    async with daemon.client() as client:
+        while True:
+            answer = await client.get(
+                "/api/whatsapp/messages", params={"limit": 500, **query, **cursor}
+            )
+            assert answer.status_code == 200, answer.text
+            page = answer.json()
+            messages += page["items"]
+            if not page.get("next") or not page["items"]:
+                return messages
+            cursor = {"cursor": page["next"]}
