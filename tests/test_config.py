@@ -341,15 +341,17 @@ def test_a_combination_that_cannot_be_meant_is_reported_alone(tmp_path, text, pa
 
 def test_what_follows_from_a_reported_problem_is_not_reported_again(tmp_path):
     """A bad master key is not also a missing one, and a bad token list not an empty one."""
-    found = problems(
-        tmp_path,
-        """
+    text = """
         store: {url: "mongodb://h/"}
         secrets: {master_key: short}
         auth: {tokens: [{name: a, token: t, scope: boss}]}
-        """,
-    )
-    assert sorted(found) == ["auth.tokens[0].scope", "secrets.master_key"]
+    """
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, text), {})
+    assert sorted(each.path for each in caught.value.problems) == [
+        "auth.tokens[0].scope",
+        "secrets.master_key",
+    ]
 
 
 def test_the_error_reads_as_one_line_for_each_problem(tmp_path):

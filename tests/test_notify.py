@@ -198,6 +198,8 @@ def two_in_a_row() -> tuple[socket.socket, socket.socket]:
 def test_sockets_that_systemd_opened_are_taken_with_their_names():
     """In the unit's order; children do not inherit them."""
     one, two = two_in_a_row()
+    for opened in (one, two):
+        os.set_inheritable(opened.fileno(), True)  # as they are after an exec
     handed = take_sockets(listen(2, "http"), first=one.fileno())
     assert [each.name for each in handed] == ["http", f"fd{two.fileno()}"]
     assert [each.socket.getsockname() for each in handed] == [one.getsockname(), two.getsockname()]

@@ -134,8 +134,7 @@ class Redactor:
         )
         if isinstance(error, BaseExceptionGroup):
             for inner in error.exceptions:
-                if id(inner) not in seen:
-                    yield from (f"  | {line}" for line in self._chain(inner, seen))
+                yield from (f"  | {line}" for line in self._chain(inner, seen))
 
     def _words(self, error: BaseException) -> str:
         try:

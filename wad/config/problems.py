@@ -103,19 +103,13 @@ def without(tree: dict[str, Any], error: ValidationError) -> dict[str, Any]:
     """*tree* without the values that *error* names, so that the rest can still be checked as a whole."""
     left = copy.deepcopy(tree)
     # Backwards, so that taking an item out of a list does not move those that go after it.
-    for loc in sorted({_culprit(each["loc"]) for each in error.errors()}, reverse=True):
+    for loc in sorted({each["loc"] for each in error.errors()}, reverse=True):
         _remove(left, loc)
     return left
 
 
-def _culprit(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """What has to go: of a list, the whole item."""
-    first_index = next((at for at, part in enumerate(loc) if isinstance(part, int)), len(loc))
-    return loc[: first_index + 1]
-
-
 def _remove(node: Any, loc: Sequence[str | int]) -> None:
-    """Remove the value at *loc*; where a default is at fault there is none, and its section goes."""
+    """Remove the value at *loc*; where there is none (it is required, or a default is at fault), its section."""
     first, *rest = loc
     if not _holds(node, first):
         return  # it went with its section
