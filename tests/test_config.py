@@ -354,6 +354,22 @@ def test_what_follows_from_a_reported_problem_is_not_reported_again(tmp_path):
     ]
 
 
+def test_what_is_wrong_with_one_token_hides_nothing_of_the_others(tmp_path):
+    """The bad one is taken out whole, and once: the two that share a name still stand beside each other."""
+    found = problems(
+        tmp_path,
+        """
+        auth:
+          tokens:
+            - {name: a, scope: shop}
+            - {name: b, token: t, scope: admin}
+            - {name: b, token: u, scope: admin}
+        """,
+    )
+    assert sorted(found) == ["auth.tokens", "auth.tokens[0].shops", "auth.tokens[0].token"]
+    assert found["auth.tokens"].startswith("2 tokens are named b")
+
+
 def test_the_error_reads_as_one_line_for_each_problem(tmp_path):
     """What `wad check` prints."""
     with pytest.raises(ConfigError) as caught:

@@ -103,9 +103,15 @@ def without(tree: dict[str, Any], error: ValidationError) -> dict[str, Any]:
     """*tree* without the values that *error* names, so that the rest can still be checked as a whole."""
     left = copy.deepcopy(tree)
     # Backwards, so that taking an item out of a list does not move those that go after it.
-    for loc in sorted({each["loc"] for each in error.errors()}, reverse=True):
+    for loc in sorted({_culprit(each["loc"]) for each in error.errors()}, reverse=True):
         _remove(left, loc)
     return left
+
+
+def _culprit(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """What has to go: of a list, the whole item, and once, however much of it is wrong."""
+    first_index = next((at for at, part in enumerate(loc) if isinstance(part, int)), len(loc))
+    return loc[: first_index + 1]
 
 
 def _remove(node: Any, loc: Sequence[str | int]) -> None:
