@@ -147,7 +147,13 @@ def test_an_allowed_network_may_be_reached_on_any_port():
     guard.check("http://[::ffff:127.0.0.1]:9000/flow")
     guard.check("http://10.1.2.3:8080/")
     guard.check("http://flow.internal:9000/")  # where it leads decides when it is called
-    for url in ("http://10.2.0.1/", "http://8.8.8.8:9000/", "ftp://127.0.0.1/", "http://a@127.0.0.1/"):
+    for url in (
+        "http://10.2.0.1/",
+        "http://8.8.8.8:9000/",
+        "http://flow.internal:99999/",
+        "ftp://127.0.0.1/",
+        "http://a@127.0.0.1/",
+    ):
         with pytest.raises(InvalidRequest):
             guard.check(url)
 
@@ -320,6 +326,44 @@ async def test_a_name_without_an_answer_is_a_failed_connection(names):
     async with fetching() as client:
         with pytest.raises(httpx.ConnectError, match="has no address"):
             await client.get("http://flow.example/")
+
+
+async def test_a_name_that_dns_cannot_have_is_a_failed_connection(names):
+    with pytest.raises(httpcore.ConnectError):
+        await Guard().network().connect_tcp("ñ" * 70 + ".example", 80)
+    assert names.asked == []
+
+
+class Deaf(trio.abc.SocketFactory):
+    """A network that swallows every packet."""
+
+    def __init__(self) -> None:
+        self.tried: list[tuple[str, float]] = []
+
+    def socket(self, *_kind: Any) -> Any:
+        factory = self
+
+        class Socket:
+            async def connect(self, address: Any) -> None:
+                factory.tried.append((address[0], trio.current_time()))
+                await trio.sleep_forever()
+
+            def close(self) -> None:
+                pass
+
+        return Socket()
+
+
+async def test_an_address_that_swallows_packets_leaves_time_for_the_next(names, autojump_clock):
+    """The connect timeout is of all addresses together, and each gets its share."""
+    deaf = Deaf()
+    trio.socket.set_custom_socket_factory(deaf)
+    names.answers["flow"] = [["8.8.8.8", "8.8.4.4"]]
+    started = trio.current_time()
+    with pytest.raises(httpcore.ConnectTimeout):
+        await Guard().network().connect_tcp("flow.example", 443, timeout=10.0)
+    assert deaf.tried == [("8.8.8.8", started), ("8.8.4.4", started + 5.0)]
+    assert trio.current_time() == started + 10.0
 
 
 async def test_a_slow_resolver_costs_the_connect_timeout(autojump_clock):

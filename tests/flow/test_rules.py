@@ -263,7 +263,7 @@ def test_every_error_is_reported_at_once_with_its_path():
       - replies: []
       - match: {type: imagen}
         reply: [{text: ok}]
-      - match: {text: {word: "!!"}, chat: grupo}
+      - match: {text: {word: "!!", exact: true}, chat: grupo}
         replies: []
     defaults: []
     default: [{}, {to: "+52155", text: a}]
@@ -281,6 +281,7 @@ def test_every_error_is_reported_at_once_with_its_path():
         "/rules/4/replies",
         "/rules/4/reply",
         "/rules/5/match/text/word",
+        "/rules/5/match/text/exact",
         "/rules/5/match/chat",
         "/defaults",
         "/default/0",
@@ -371,6 +372,17 @@ def test_any_text_may_come_in(text):
         "rules: [{match: {text: {exact: a, contains: b, word: c, regex: '[^d]e'}}, replies: [{text: '{text}'}]}]"
     )
     everything.answer(item(text))
+
+
+def test_only_the_beginning_of_a_long_message_is_looked_at():
+    assert fits("{text: {contains: hola}}", " " * 990 + "hola")
+    assert not fits("{text: {contains: hola}}", "a" * 1000 + "hola")
+
+
+def test_a_regex_has_a_limit():
+    assert fits(f"{{text: {{regex: '{'a' * 500}'}}}}", "a" * 500)
+    with pytest.raises(InvalidRequest, match="500 characters"):
+        matching(f"{{text: {{regex: '{'a' * 501}'}}}}")
 
 
 def test_a_lone_surrogate_does_not_break_a_regex():
