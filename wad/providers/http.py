@@ -10,8 +10,8 @@ What a failure means follows from how far the request got:
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Final, TypeVar
 
 import httpcore
@@ -213,14 +213,11 @@ async def stream(
         if scope.cancelled_caught:
             raise _failure(_TIMED_OUT, "no answer", may_be_out=False)
         try:
-            chunks = _chunks(response, seconds=seconds, most=most)
-            if response.status_code != httpx.codes.OK:
-                raise refuse(
-                    Answer(
-                        response.status_code, response.headers, b"".join([chunk async for chunk in chunks])
-                    )
-                )
-            yield response.headers, chunks
+            async with aclosing(_chunks(response, seconds=seconds, most=most)) as chunks:
+                if response.status_code != httpx.codes.OK:
+                    body = b"".join([chunk async for chunk in chunks])
+                    raise refuse(Answer(response.status_code, response.headers, body))
+                yield response.headers, chunks
         finally:
             await response.aclose()
 
@@ -260,7 +257,7 @@ async def _exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request)
     return Answer(response.status_code, response.headers, bytes(body))
 
 
-async def _chunks(response: httpx.Response, *, seconds: float, most: int) -> AsyncIterator[bytes]:
+async def _chunks(response: httpx.Response, *, seconds: float, most: int) -> AsyncGenerator[bytes, None]:
     assert isinstance(response.stream, httpx.AsyncByteStream)
     chunks = aiter(response.stream)
     size = 0

@@ -13,11 +13,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Never, Self
 
 import httpcore
 import httpx
 import trio
+
+from wad.errors import InvalidRequest
 
 #: Seconds that a connection may lie idle. Servers close theirs after some seconds too, and a request that meets
 #: that close on its way is one whose outcome nobody knows.
@@ -183,6 +185,13 @@ class Origin(NamedTuple):
         return cls(url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80), guarded)
 
 
+class _NoNetwork(httpcore.AsyncNetworkBackend):
+    """Nothing may be reached, where nobody says what may."""
+
+    async def connect_tcp(self, *_args: object, **_options: object) -> Never:
+        raise InvalidRequest("base URLs given over the API are not allowed", code="url_not_allowed")
+
+
 class Pools:
     """The pool of every upstream host, shared by all sessions: opened at first use, dropped when empty."""
 
@@ -193,53 +202,50 @@ class Pools:
         transport: Callable[[Origin], httpx.AsyncBaseTransport] | None = None,
         guard: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
-        """*transport* stands in for the network, in tests. Guarded origins are reached through *guard* alone."""
+        """*transport* stands in for the network, in tests. Guarded origins are reached through *guard* or not at all."""
         self._size = size
         self._transport = transport
-        self._guard = guard
+        self._guard = guard or _NoNetwork()
         self._pools: dict[Origin, httpx.AsyncBaseTransport] = {}
         self._ssl_context: ssl.SSLContext | None = None
-        self._nursery_manager = trio.open_nursery()
-        self._nursery: trio.Nursery | None = None
-        self._sweeping = False
+        self._open = False
+        self._sweeper: trio.CancelScope | None = None
 
     def __repr__(self) -> str:
         return f"<Pools {list(self._pools.values())}>"
 
     async def __aenter__(self) -> Self:
-        self._nursery = await self._nursery_manager.__aenter__()
+        self._open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._nursery is not None
-        self._nursery.cancel_scope.cancel()
-        try:
-            await self._nursery_manager.__aexit__(kind, error, trace)
-        finally:
-            self._nursery = None
-            with trio.CancelScope(shield=True):  # closing a socket does not block
-                while self._pools:
-                    await self._pools.popitem()[1].aclose()
+        self._open = False
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        with trio.CancelScope(shield=True):  # closing a socket does not block
+            while self._pools:
+                await self._pools.popitem()[1].aclose()
 
     def to(self, origin: Origin) -> httpx.AsyncBaseTransport:
         """The pool of *origin*. Asked for anew at each request, so that an empty one can be dropped."""
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = self._open(origin)
+            pool = self._pools[origin] = self._make(origin)
         return pool
 
-    def _open(self, origin: Origin) -> httpx.AsyncBaseTransport:
-        if self._nursery is None:
+    def _make(self, origin: Origin) -> httpx.AsyncBaseTransport:
+        if not self._open:
             raise RuntimeError("pools are used inside their `async with`")
         if self._transport is not None:
             return self._transport(origin)
         if origin.scheme == "https" and self._ssl_context is None:
             self._ssl_context = httpx.create_ssl_context()  # 20 ms and half a megabyte: one for all
-        if not self._sweeping:
-            self._sweeping = True
-            self._nursery.start_soon(self._sweep)
+        if self._sweeper is None:
+            self._sweeper = trio.CancelScope()
+            # Not a nursery's: one of ours would wrap whatever passes through the block in an ExceptionGroup.
+            trio.lowlevel.spawn_system_task(self._keep_sweeping, self._sweeper)
         return Pool(
             httpcore.Origin(origin.scheme.encode(), origin.host.encode("idna"), origin.port),
             size=self._size,
@@ -247,12 +253,17 @@ class Pools:
             network=self._guard if origin.guarded else None,
         )
 
-    async def _sweep(self) -> None:
-        """Close what lies idle: one timer for all, since a host that is not talked to any more has no other."""
-        while True:
-            await trio.sleep(KEEP_ALIVE)
-            for origin, pool in list(self._pools.items()):
-                if isinstance(pool, Pool):
-                    await pool.close_idle(for_seconds=KEEP_ALIVE)
-                    if not pool.busy and not pool.idle:
-                        self._pools.pop(origin, None)
+    async def sweep(self) -> None:
+        """Close what has been idle for long, and drop the pools that hold nothing."""
+        for origin, pool in list(self._pools.items()):
+            if isinstance(pool, Pool):
+                await pool.close_idle(for_seconds=KEEP_ALIVE)
+                if not pool.busy and not pool.idle:
+                    self._pools.pop(origin, None)
+
+    async def _keep_sweeping(self, scope: trio.CancelScope) -> None:
+        """One timer for all pools: a host that is not talked to any more has no other."""
+        with scope:
+            while True:
+                await trio.sleep(KEEP_ALIVE)
+                await self.sweep()

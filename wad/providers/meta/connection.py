@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -171,7 +171,8 @@ class MetaConnection:
                     raise
                 continue  # its URL was older than 5 minutes: ask for another one
             mime_type = place.mime_type or headers.get("content-type", "application/octet-stream")
-            return MediaContent(mime_type, place.size, place.sha256, _checked(chunks, place.sha256))
+            checked = await stack.enter_async_context(aclosing(_checked(chunks, place.sha256)))
+            return MediaContent(mime_type, place.size, place.sha256, checked)
         raise AssertionError("the last try either returned or raised")
 
     # --- answers ------------------------------------------------------------------------------------
@@ -197,7 +198,10 @@ class MetaConnection:
                 raise errors.garbled(answer)
 
     def _proof(self, answer: Answer) -> Proof:
-        return proof_of(self._object(answer))
+        proof = proof_of(self._object(answer))
+        if not proof.data:  # JSON, but of somebody else: a hotel's network, a proxy
+            raise errors.garbled(answer)
+        return proof
 
     def _media_id(self, answer: Answer) -> str:
         match self._object(answer):
@@ -260,7 +264,7 @@ def _time(seconds: Any) -> str | None:
         return None
 
 
-async def _checked(chunks: AsyncIterator[bytes], sha256: str | None) -> AsyncIterator[bytes]:
+async def _checked(chunks: AsyncIterator[bytes], sha256: str | None) -> AsyncGenerator[bytes, None]:
     """*chunks*, and an error at their end if they are not what *sha256* promised (in hex, or in base64)."""
     digest = hashlib.sha256()
     async for chunk in chunks:

@@ -61,9 +61,7 @@ def proof_of(number: dict[str, Any]) -> Proof:
             provider_code=state,
         )
     data: dict[str, Any] = {
-        ours: number[theirs]
-        for theirs, ours in _SHOWN.items()
-        if isinstance(number.get(theirs), str | bool | int)
+        ours: number[theirs] for theirs, ours in _SHOWN.items() if isinstance(number.get(theirs), str | bool)
     }
     throughput = number.get("throughput")
     if isinstance(throughput, dict) and isinstance(throughput.get("level"), str):
