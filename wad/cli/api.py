@@ -36,11 +36,12 @@ class Refusal(Stop):
     """The daemon answered with a problem (RFC 9457). `problem` is as it came."""
 
     def __init__(self, problem: Mapping[str, Any], *, next_step: str | None) -> None:
-        errors = problem.get("errors") or []
+        sentence = _sentence(problem)
+        fields = [f"{each.get('pointer')}: {each.get('detail')}" for each in problem.get("errors") or []]
         super().__init__(
             _exit_code(problem),
-            _sentence(problem),
-            details=[f"{each.get('pointer') or '(the body)'}: {each.get('detail')}" for each in errors],
+            sentence,
+            details=[field for field in fields if field not in sentence],
             next_step=next_step,
             problem=problem,
         )
@@ -196,17 +197,17 @@ class Api:
             next_step="is --url right, or does a proxy stand between?",
         )
 
-    def _next_step(self, problem: Mapping[str, Any], path: str, response: httpx.Response) -> str:
+    def _next_step(self, problem: Mapping[str, Any], path: str, response: httpx.Response) -> str | None:
         again = f"try again in {problem.get('retryAfter', 1)} s"
         match problem["code"]:
             case "unauthorized":
                 return f"the token came from {self._token_from}; name another with --token-file or $WAD_TOKEN"
             case "forbidden":
                 return f"use an admin's token; this one came from {self._token_from}"
-            case "not_found" if path.startswith("/sessions"):
-                return "`wad sessions list` shows those there are"
-            case "not_found":
+            case "not_found" if path.startswith(("/messages", "/dead-letters")):
                 return "check the id; a shop's token sees only what is its shop's"
+            case "not_found":
+                return "`wad sessions list` shows those there are"
             case "session_exists":
                 return "choose another id, or remove that session with `wad sessions delete`"
             case "session_unavailable":
@@ -217,6 +218,8 @@ class Api:
                 return f"the daemon's log has it under request id {response.headers.get('X-Request-Id')}"
             case _ if problem.get("retryable"):
                 return again
+            case _ if problem.get("errors"):
+                return None  # they say it all
             case code:
                 return f"{self.url}/problems/{code} explains it"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import resource
 import shutil
@@ -62,7 +63,7 @@ def examined(path: Path | None, environ: Mapping[str, str], *, online: bool) -> 
         Finding("config", "ok", f"{file or 'no file: the defaults'}"),
         *_data_dir(config),
         *_keys(config),
-        *_store(config, is_running=running.level == "ok"),
+        *_store(config),
         *_ports(config, is_running=running.level == "ok"),
         running,
         *_public_url(config, online=online),
@@ -135,7 +136,7 @@ def _own_file(path: Path, check: str, reads: Callable[[str], object]) -> Finding
     return Finding(check, "ok", str(path))
 
 
-def _store(config: Config, *, is_running: bool) -> Iterator[Finding]:
+def _store(config: Config) -> Iterator[Finding]:
     from wad.store.open import FILE
 
     shown = config.store.shown_url
@@ -147,11 +148,11 @@ def _store(config: Config, *, is_running: bool) -> Iterator[Finding]:
             return
         case "embedded":
             place = config.store.data_dir / FILE
-            if is_running:
-                yield Finding("store", "ok", f"{place}, in use by the daemon that answers")
-                return
             if not place.exists():
                 yield Finding("store", "ok", f"{place} is made on the first start")
+                return
+            if _in_use(place):
+                yield Finding("store", "ok", f"{place}, in use by a running wad")
                 return
     try:
         detail = run(partial(_look_into, config))
@@ -159,6 +160,18 @@ def _store(config: Config, *, is_running: bool) -> Iterator[Finding]:
         yield Finding("store", "fail", f"{shown}: {stop.message}", stop.next_step)
     else:
         yield Finding("store", "ok", f"{shown}: {detail}")
+
+
+def _in_use(database: Path) -> bool:
+    """Whether a daemon, or another command, holds the lock beside the file."""
+    try:
+        with database.with_name(f"{database.name}.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # opening it tells better what is wrong
+    return False
 
 
 async def _look_into(config: Config) -> str:

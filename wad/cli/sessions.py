@@ -55,7 +55,7 @@ def list_(
         progress("no sessions; `wad sessions create --help` says how to make one")
         return
     table(
-        ("SESSION", "PROVIDER", "NUMBER", "SHOP", "STATE", "SINCE SEEN", "REASON"),
+        ("SESSION", "PROVIDER", "NUMBER", "SHOP", "STATE", "LAST SEEN", "REASON"),
         [
             (
                 each["sessionId"],

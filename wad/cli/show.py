@@ -6,15 +6,18 @@ Texts of customers reach the terminal, so everything is escaped that could move 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from wad.redaction import escaped
 
-_COLOURS = {
+#: People read seconds; `--json` has all of it.
+_FRACTION: Final = re.compile(r"(?<=\d\d:\d\d:\d\d)\.\d+Z$")
+_COLOURS: Final = {
     "connected": "green", "accepted": "green", "sent": "green", "delivered": "green", "read": "green",
     "degraded": "yellow", "connecting": "yellow", "pairing": "yellow", "queued": "yellow", "unknown": "yellow",
     "failed": "red", "logged_out": "red", "bad_credentials": "red", "dead": "red", "expired": "red",
@@ -54,6 +57,8 @@ def _cell(value: Any) -> str:
             return "-"
         case bool():
             return "yes" if value else "no"
+        case str():
+            return escaped(_FRACTION.sub("Z", value))
         case _:
             return escaped(str(value))
 

@@ -7,6 +7,7 @@ The first line says what the file is, the last how many rows it holds, so that a
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import sys
@@ -79,6 +80,7 @@ def import_(config: Config, config_file: Path | None, file: Path, merge: bool, a
 
     The master key has to be the one that the rows were sealed with.
     """
+    _needs_the_key(config)
     counts = run(lambda: _import(_settled(config, config_file), file, merge=merge))
     _report("imported", counts, file, as_json=as_json)
 
@@ -89,6 +91,19 @@ def _settled(config: Config, config_file: Path | None) -> Config:
     if config.store.kind == "memory":
         raise Stop(os.EX_USAGE, "store.url is memory: there is nothing to export, and nowhere to import to")
     return with_secrets(config, config_file)[0]
+
+
+def _needs_the_key(config: Config) -> None:
+    """A fresh key would open nothing of the file, and be in the way of the right one."""
+    from wad.config.first_start import MASTER_KEY_FILE
+
+    place = config.store.data_dir / MASTER_KEY_FILE
+    if config.store.kind == "embedded" and config.secrets.master_key is None and not place.exists():
+        raise Stop(
+            os.EX_CONFIG,
+            "there is no master key here, and an import needs the one of the store it came from",
+            next_step=f"copy that store's {MASTER_KEY_FILE} to {place}, or set secrets.master_key",
+        )
 
 
 def _report(verb: str, counts: dict[str, int], file: Path, *, as_json: bool) -> None:
@@ -178,6 +193,7 @@ async def _import(config: Config, file: Path, *, merge: bool) -> dict[str, int]:
     batch: list[dict[str, Any]] = []
     with _read(file) as lines:
         rows = _rows(lines, file)
+        first = list(itertools.islice(rows, 1))  # a file that is none of ours touches no store
         async with _opened(config) as opened:
             if not merge and await _holds_something(opened):
                 raise Stop(
@@ -186,7 +202,7 @@ async def _import(config: Config, file: Path, *, merge: bool) -> dict[str, int]:
                     next_step="name an empty one; or --merge, which keeps every row that is there",
                 )
             table = ""
-            for name, row in rows:
+            for name, row in itertools.chain(first, rows):
                 if batch and (name != table or len(batch) >= _BATCH):
                     await _load(opened, table, batch, counts)
                     told.more(len(batch))

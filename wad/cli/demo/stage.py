@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -30,6 +31,7 @@ _BASE: Final = "/api/whatsapp"
 
 async def play(directory: Path, port: int, *, once: bool, as_json: bool) -> None:
     """Everything, from an empty directory to Ctrl-C. Whichever of the two ends first takes the other with it."""
+    os.umask(0o077)  # all that a demo writes is its owner's alone
     with settled(directory):
         tell = partial(_tell, err=as_json)
         click.echo(
