@@ -140,6 +140,9 @@ BARE_PHOTO = {"type": "image", "image": {"mediaId": "m"}}
             "{text: {contains: x}}", {"type": "interactive"}, False, id="an answer without its object"
         ),
         pytest.param("{text: {contains: x}}", {"type": "contacts", "contacts": [{}]}, False, id="a list"),
+        pytest.param(
+            "{text: {contains: 7}}", {"type": "text", "text": {"body": 7}}, False, id="no text at all"
+        ),
     ],
 )
 def test_a_message_matches(match, content, expected):

@@ -261,14 +261,15 @@ def _said(message: InboundMessage) -> tuple[str | None, str | None]:
         return None, None
     match kind:
         case "text":
-            return content.get("body"), None
+            said, tapped = content.get("body"), None
         case "interactive":  # the answer lies in an object named after its type
-            tapped = next((each for each in content.values() if isinstance(each, Mapping)), {})
-            return tapped.get("title"), tapped.get("id")
+            answer = next((each for each in content.values() if isinstance(each, Mapping)), {})
+            said, tapped = answer.get("title"), answer.get("id")
         case "button":  # a template's quick reply
-            return content.get("text"), content.get("payload")
+            said, tapped = content.get("text"), content.get("payload")
         case _:
-            return content.get("caption"), None
+            said, tapped = content.get("caption"), None
+    return said if isinstance(said, str) else None, tapped if isinstance(tapped, str) else None
 
 
 def _filled_in(replies: list[dict[str, Any]], message: InboundMessage) -> list[dict[str, Any]]:
