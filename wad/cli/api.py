@@ -17,6 +17,7 @@ import click
 
 from wad import __version__
 from wad.cli.command import json_option
+from wad.cli.refusal import Refusal, Unreachable
 from wad.cli.stop import Stop
 
 if TYPE_CHECKING:
@@ -30,35 +31,6 @@ _BASE: Final = "/api/whatsapp"
 _PROBLEM: Final = "application/problem+json"
 #: Longer than the daemon's own `http.response_timeout`, so that its answer comes first.
 _TIMEOUT: Final = 35.0
-
-
-class Refusal(Stop):
-    """The daemon answered with a problem (RFC 9457). `problem` is as it came."""
-
-    def __init__(self, problem: Mapping[str, Any], *, next_step: str | None) -> None:
-        sentence = _sentence(problem)
-        fields = [f"{each.get('pointer')}: {each.get('detail')}" for each in problem.get("errors") or []]
-        super().__init__(
-            _exit_code(problem),
-            sentence,
-            details=[field for field in fields if field not in sentence],
-            next_step=next_step,
-            problem=problem,
-        )
-        self.code: str = problem["code"]
-
-    @property
-    def may_pass(self) -> bool:
-        """Whether the daemon itself is in the way for a moment, and nothing that the caller did."""
-        return self.code in ("store_unavailable", "actor_down", "starting")
-
-
-class Unreachable(Stop):
-    """No answer came. `may_pass`: a connection was there, and whether the request arrived is not known."""
-
-    def __init__(self, message: str, *, next_step: str, may_pass: bool) -> None:
-        super().__init__(os.EX_UNAVAILABLE, message, next_step=next_step)
-        self.may_pass = may_pass
 
 
 class Api:
@@ -181,7 +153,12 @@ class Api:
         problem = self._json(response) if media_type == _PROBLEM else None
         if not isinstance(problem, dict) or "code" not in problem:
             raise self._not_wad(response)
-        raise Refusal(problem, next_step=self._next_step(problem, path, response))
+        raise Refusal(
+            problem,
+            path=path,
+            token_from=self._token_from,
+            request_id=response.headers.get("X-Request-Id"),
+        )
 
     def _json(self, response: httpx.Response) -> Any:
         try:
@@ -196,58 +173,6 @@ class Api:
             f"{self.url} answered {response.status_code} with {media_type}: that is not how wad answers",
             next_step="is --url right, or does a proxy stand between?",
         )
-
-    def _next_step(self, problem: Mapping[str, Any], path: str, response: httpx.Response) -> str | None:
-        again = f"try again in {problem.get('retryAfter', 1)} s"
-        match problem["code"]:
-            case "unauthorized":
-                return f"the token came from {self._token_from}; name another with --token-file or $WAD_TOKEN"
-            case "forbidden":
-                return f"use an admin's token; this one came from {self._token_from}"
-            case "not_found" if path.startswith(("/messages", "/dead-letters")):
-                return "check the id; a shop's token sees only what is its shop's"
-            case "not_found":
-                return "`wad sessions list` shows those there are"
-            case "session_exists":
-                return "choose another id, or remove that session with `wad sessions delete`"
-            case "session_unavailable":
-                return "mend what the reason says, then `wad sessions connect`; or send with --queue"
-            case "not_pairing":
-                return "`wad sessions status` tells its state; only baileys sessions pair by QR"
-            case "internal":
-                return f"the daemon's log has it under request id {response.headers.get('X-Request-Id')}"
-            case _ if problem.get("retryable"):
-                return again
-            case _ if problem.get("errors"):
-                return None  # they say it all
-            case code:
-                return f"{self.url}/problems/{code} explains it"
-
-
-def _exit_code(problem: Mapping[str, Any]) -> int:
-    match problem.get("status"):
-        case _ if problem.get("retryable"):
-            return os.EX_TEMPFAIL
-        case 401 | 403:
-            return os.EX_NOPERM
-        case 409 if problem.get("code") == "session_exists":
-            return os.EX_CANTCREAT
-        case 500:
-            return os.EX_SOFTWARE
-        case int(status) if status >= 500:
-            return os.EX_UNAVAILABLE
-        case _:
-            return os.EX_DATAERR
-
-
-def _sentence(problem: Mapping[str, Any]) -> str:
-    """`Session unavailable: the token has expired (bad_credentials; 190 by cloud_api)`."""
-    title, detail = str(problem.get("title", "")), str(problem.get("detail", ""))
-    said = f"{title}: {detail}" if title and title.lower() != detail.lower() else detail or title
-    reason = problem.get("reason") or {}
-    by_provider = problem.get("providerCode") and f"the provider's code is {problem['providerCode']}"
-    more = [text for text in (reason.get("code"), by_provider) if text]
-    return f"{said} ({'; '.join(more)})" if more else said
 
 
 def _is_loopback(url: str) -> bool:

@@ -29,9 +29,12 @@ if TYPE_CHECKING:
 def check(config: Config, config_file: Path | None, as_json: bool) -> None:
     """Check the configuration, and start nothing.
 
-    Every problem is told at once, with its path. Makes nothing and reaches for no network. Exit status 78 where
+    Every problem is told at once, with its path; then those of the rules. Makes nothing and reaches for no network. Exit status 78 where
     something is wrong.
     """
+    from wad.cli.configuration import check_rules
+
+    check_rules(config)
     found = {
         "file": str(config_file) if config_file else None,
         "node": config.node.id,

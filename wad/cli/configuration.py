@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wad.cli.stop import Stop
 from wad.config import Config, ConfigError, ensure_secrets, find, load
+from wad.errors import InvalidRequest
 
 
 def loaded(path: Path | None) -> tuple[Config, Path | None]:
@@ -35,4 +36,28 @@ def bad(error: ConfigError, file: Path | None) -> Stop:
         details=[str(problem) for problem in error.problems],
         next_step="mend them, then `wad check` looks again; config/wad.yaml explains every key",
         problems=[{"path": problem.path, "detail": problem.detail} for problem in error.problems],
+    )
+
+
+def check_rules(config: Config) -> None:
+    """The file of `flow.rules` can be used; the daemon would not start otherwise."""
+    from wad.content import parse_reply
+    from wad.flow.rules import Rules
+
+    if config.flow.rules is None:
+        return
+    try:
+        Rules.load(config.flow.rules, parse_reply)
+    except InvalidRequest as error:
+        raise bad_rules(error) from error
+    except OSError as error:
+        raise Stop(os.EX_CONFIG, f"{config.flow.rules} cannot be read: {error.strerror}") from error
+
+
+def bad_rules(error: InvalidRequest) -> Stop:
+    return Stop(
+        os.EX_CONFIG,
+        f"the rules cannot be used: {error.detail}",
+        details=[f"{each.pointer}: {each.detail}" for each in error.errors],
+        next_step="mend the file; config/rules.yaml shows all that rules can do",
     )

@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 import click
 
-from wad.cli.api import Api, Refusal, api_options
+from wad.cli.api import Api, api_options
 from wad.cli.command import Group
+from wad.cli.refusal import Refusal
 from wad.cli.show import progress, show_json, table
 from wad.cli.stop import Stop
 

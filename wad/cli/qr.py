@@ -8,8 +8,9 @@ from typing import Final
 
 import click
 
-from wad.cli.api import Api, Refusal, api_options
+from wad.cli.api import Api, api_options
 from wad.cli.command import command
+from wad.cli.refusal import Refusal
 from wad.cli.sessions import path_of
 from wad.cli.show import progress, show_json
 

@@ -39,7 +39,7 @@ def _only(error: BaseException) -> BaseException:
 
 
 def _stop(error: BaseException) -> Stop | None:
-    from wad.cli.configuration import bad
+    from wad.cli.configuration import bad, bad_rules
     from wad.config import ConfigError
     from wad.errors import InvalidRequest, StoreUnavailable
     from wad.secrets import WrongMasterKey
@@ -48,13 +48,8 @@ def _stop(error: BaseException) -> Stop | None:
     match error:
         case ConfigError():
             return bad(error, None)
-        case InvalidRequest(errors=errors):  # of what a start reads besides: the rules
-            return Stop(
-                os.EX_CONFIG,
-                error.detail,
-                details=[f"{each.pointer}: {each.detail}" for each in errors],
-                next_step="mend the file; config/rules.yaml shows all that rules can do",
-            )
+        case InvalidRequest():  # of all that a start reads, only the rules raise it
+            return bad_rules(error)
         case WrongMasterKey():
             return Stop(
                 os.EX_CONFIG,

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import click
 
-from wad.cli.api import Api, Refusal, Unreachable, api_options
+from wad.cli.api import Api, api_options
 from wad.cli.command import command
+from wad.cli.refusal import Refusal, Unreachable
 from wad.cli.show import fields, progress, show_json
 from wad.cli.stop import Stop
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import click
 
-from wad.cli.api import Api, Refusal, Unreachable, api_options
+from wad.cli.api import Api, api_options
 from wad.cli.command import command
+from wad.cli.refusal import Refusal, Unreachable
 from wad.cli.show import progress
 from wad.cli.sse import Event, EventLines
 from wad.redaction import escaped

@@ -33,7 +33,7 @@ def doctor(config_path: Path | None, online: bool, as_json: bool) -> int:
     Looks at configuration, data directory, keys, store, ports, a running daemon, webhooks, clock and Node, and
     changes nothing. Exit status 1 where something has to be mended before wad can work; warnings alone are 0.
     """
-    from wad.cli.checks import examined
+    from wad.cli.doctor.checks import examined
 
     findings = examined(config_path, os.environ, online=online)
     failed = any(finding.level == "fail" for finding in findings)
