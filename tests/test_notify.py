@@ -130,25 +130,15 @@ async def test_a_living_loop_pings_at_a_third_of_the_time(systemd, autojump_cloc
     """At once, and then often enough that one lost ping is not the end."""
     told = notifier(systemd, WATCHDOG_USEC="30000000")
     with trio.move_on_after(25):
-        await watchdog(told, healthy=lambda: True)
+        await watchdog(told)
     assert systemd.heard() == ["WATCHDOG=1"] * 3
-
-
-async def test_a_process_that_only_a_restart_mends_stops_pinging_and_says_so(systemd, autojump_clock, caplog):
-    """Once, and it pings again if it was wrong about itself."""
-    told = notifier(systemd, WATCHDOG_USEC="30000000")
-    answers = [True, False, False, True]
-    with trio.move_on_after(35):
-        await watchdog(told, healthy=lambda: answers.pop(0))
-    assert systemd.heard() == ["WATCHDOG=1"] * 2
-    assert [record.message for record in caplog.records] == ["watchdog_withheld"]
 
 
 async def test_a_loop_that_stands_still_sends_nothing_and_catches_nothing_up(systemd, mock_clock):
     """Five minutes in one synchronous call: systemd hears nothing of them, before or after."""
     told = notifier(systemd, WATCHDOG_USEC="30000000")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: watchdog(told, healthy=lambda: True))
+        nursery.start_soon(watchdog, told)
         await trio.testing.wait_all_tasks_blocked()
         assert systemd.heard() == ["WATCHDOG=1"]
         mock_clock.jump(300)
@@ -160,7 +150,7 @@ async def test_a_loop_that_stands_still_sends_nothing_and_catches_nothing_up(sys
 
 async def test_without_a_watchdog_there_is_nothing_to_wait_for(systemd):
     """It ends at once, and no timer runs."""
-    await watchdog(notifier(systemd), healthy=lambda: True)
+    await watchdog(notifier(systemd))
     assert systemd.heard() == []
 
 

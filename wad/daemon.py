@@ -70,7 +70,7 @@ async def serve(
     stop = trio.Event()
     sockets = _listen(config)
     async with (
-        _signals(stop, partial(_reload, reload, flows, notifier)),
+        _process(stop, notifier, partial(_reload, reload, flows, notifier)),
         open_store(
             config.store.url.get_secret_value(),
             database=config.store.database,
@@ -93,12 +93,10 @@ async def serve(
             )
             if not await _restore(sessions, notifier, stop):
                 return
-            serving.start_soon(_look_after, sessions, config, notifier, stop)
+            serving.start_soon(_look_after, sessions, config, stop)
             log.info("ready", extra={"addresses": addresses, "count": sessions.progress.restored})
             notifier.ready(f"{sessions.progress.restored} sessions")
             task_status.started(addresses)
-        notifier.stopping("finishing what is in hand")
-        notifier.extend(config.supervisor.grace + _PROGRESS_EXTENDS)
     log.info("stopped")
 
 
@@ -124,11 +122,10 @@ async def _restore(sessions: Sessions, notifier: Notifier, stop: trio.Event) -> 
     return sessions.progress.done
 
 
-async def _look_after(sessions: Sessions, config: Config, notifier: Notifier, stop: trio.Event) -> None:
-    """What runs beside the API, from the restore to the stop."""
+async def _look_after(sessions: Sessions, config: Config, stop: trio.Event) -> None:
+    """Keep proofs fresh and the store small, from the restore to the stop."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sessions.look_after, _retention(config))
-        nursery.start_soon(partial(watchdog, notifier, healthy=lambda: not stop.is_set()))
         await stop.wait()
         nursery.cancel_scope.cancel()
 
@@ -137,8 +134,11 @@ async def _look_after(sessions: Sessions, config: Config, notifier: Notifier, st
 
 
 @asynccontextmanager
-async def _signals(stop: trio.Event, reload: Callable[[], None]) -> AsyncIterator[None]:
-    """SIGTERM and SIGINT set *stop*; a second one ends the process at once. SIGHUP calls *reload*."""
+async def _process(stop: trio.Event, notifier: Notifier, reload: Callable[[], None]) -> AsyncIterator[None]:
+    """What the process owes its system: an ear for signals, and signs of life to systemd, until the very end.
+
+    SIGTERM and SIGINT set *stop*; a second one ends the process at once. SIGHUP calls *reload*.
+    """
 
     async def listen() -> None:
         async for signum in signals:
@@ -149,11 +149,13 @@ async def _signals(stop: trio.Event, reload: Callable[[], None]) -> AsyncIterato
                 os._exit(128 + signum)  # safe at any moment, as a kill -9 is: what counts is on disk
             else:
                 log.info("stopping", extra={"signal": signal.Signals(signum).name})
+                notifier.stopping("finishing what is in hand")
                 stop.set()
 
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listen)
+            nursery.start_soon(watchdog, notifier)
             yield
             nursery.cancel_scope.cancel()
 

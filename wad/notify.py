@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Final
 
 import msgspec
@@ -86,23 +86,16 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-async def watchdog(notifier: Notifier, *, healthy: Callable[[], bool]) -> None:
-    """Ping systemd's watchdog at a third of its time, while *healthy* says so, until cancelled.
+async def watchdog(notifier: Notifier) -> None:
+    """Ping systemd's watchdog at a third of its time, until cancelled.
 
-    It runs in the event loop, so a loop that stands still sends nothing: the ping itself is the proof. *healthy*
-    is for what only a restart mends, such as a supervisor that is gone. A store or a provider that does not answer
-    is no such thing: a restart would only lose what is in memory about it.
+    It runs in the event loop, so a loop that stands still sends nothing: the ping itself is the proof. A store or a
+    provider that does not answer is no reason to keep silent: a restart would not mend it.
     """
     if notifier.watchdog_seconds is None:
         return
-    was_healthy = True
     while True:
-        is_healthy = healthy()
-        if is_healthy:
-            notifier.alive()
-        elif was_healthy:
-            log.error("watchdog_withheld", extra={"seconds": notifier.watchdog_seconds})
-        was_healthy = is_healthy
+        notifier.alive()
         await trio.sleep(notifier.watchdog_seconds / 3)
 
 

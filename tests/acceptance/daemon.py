@@ -26,7 +26,9 @@ def free_port() -> int:
 class Daemon:
     """`wad serve` over a configuration of its own. It can be killed and started again."""
 
-    def __init__(self, directory: Path, config: dict[str, Any], *, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, config: dict[str, Any], *, environ: dict[str, str] | None = None
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / "wad.log"
@@ -55,7 +57,7 @@ class Daemon:
     async def start(self) -> None:
         """Start it, and return once it is ready."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: ASYNC220  forks in a millisecond
                 [sys.executable, "-m", "wad", "serve", "--config", str(self._config)],
                 stdout=log,
                 stderr=log,

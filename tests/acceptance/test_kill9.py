@@ -145,7 +145,9 @@ async def test_nothing_is_lost_and_nothing_is_sent_twice(store: dict[str, Any], 
     # Nothing was sent twice, whatever happened.
     assert [each for each, count in on_the_wire.items() if count > 1] == []
     # A message is believed to have gone out if and only if it did: its status webhook settled what was in doubt.
-    went_out = {each for each, m in outbound.items() if m["status"] in ENDS - {"unknown", "failed", "expired"}}
+    went_out = {
+        each for each, m in outbound.items() if m["status"] in ENDS - {"unknown", "failed", "expired"}
+    }
     assert went_out == on_the_wire.keys()
     assert {m["status"] for m in outbound.values()} <= {"accepted", "sent", "delivered", "read", "unknown"}
 

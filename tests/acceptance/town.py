@@ -53,9 +53,7 @@ class Flow:
             return "", 204
         said = event["data"]["text"]["body"]
         self.heard[said] += 1
-        return Response(
-            json.dumps({"replies": [{"text": f"re: {said}"}]}), content_type="application/json"
-        )
+        return Response(json.dumps({"replies": [{"text": f"re: {said}"}]}), content_type="application/json")
 
 
 class Town:
@@ -95,7 +93,12 @@ class Town:
 
     async def writes(self, phone: str, text: str) -> None:
         """A customer writes to the number."""
-        body: Any = {"phoneNumberId": NUMBER, "from": {"phone": phone}, "type": "text", "text": {"body": text}}
+        body: Any = {
+            "phoneNumberId": NUMBER,
+            "from": {"phone": phone},
+            "type": "text",
+            "text": {"body": text},
+        }
         await self.control("POST", "/inbound", **body)
 
     async def until_quiet(self, seconds: float = 120) -> None:
@@ -154,9 +157,7 @@ async def all_messages(daemon: Daemon, **query: Any) -> list[dict[str, Any]]:
     cursor: dict[str, str] = {}
     async with daemon.client() as client:
         while True:
-            answer = await client.get(
-                "/api/whatsapp/messages", params={"limit": 500, **query, **cursor}
-            )
+            answer = await client.get("/api/whatsapp/messages", params={"limit": 500, **query, **cursor})
             assert answer.status_code == 200, answer.text
             page = answer.json()
             messages += page["items"]

@@ -49,7 +49,7 @@ from wad.store.store import Retention
 from wad.supervisor.policy import RestartPolicy
 from wad.supervisor.sending import Draft, Sending, Sent
 from wad.supervisor.supervise import RestartIntensityExceeded, supervise
-from wad.supervisor.webhooks import WebhookDesk, WebhookResult
+from wad.supervisor.webhooks import NOBODY, WebhookDesk, WebhookResult
 
 __all__ = ["Draft", "NewSession", "Progress", "Sent", "Sessions", "WebhookResult", "open_sessions"]
 
@@ -111,7 +111,8 @@ class Sessions:
         self._scopes: dict[SessionId, trio.CancelScope] = {}
         self._accounts: dict[tuple[str, str], list[SessionActor]] = defaultdict(list)
         self._desks = {
-            name: WebhookDesk(kind, services, partial(self._by_account, name)) for name, kind in kinds.items()
+            name: WebhookDesk(kind, services, partial(self._by_account, name), partial(self._by_type, name))
+            for name, kind in kinds.items()
         }
         self._restored = 0
         self._of = 0
@@ -345,6 +346,11 @@ class Sessions:
             return again
         item = await store.inbox_item(message_id)
         if item is not None and item.state is InboxState.DEAD:
+            if item.session_id == NOBODY:
+                await self._desk(item.provider).adopt(item)
+                adopted = item.moved(InboxState.DONE, error=None)
+                await store.save_inbox(item, adopted)
+                return adopted
             revived = item.moved(
                 InboxState.RECEIVED,
                 due_at=None,
@@ -573,6 +579,9 @@ class Sessions:
         else:
             with trio.move_on_after(CALL_TIMEOUT):
                 await self._ask_quietly(actor, Reopen())
+
+    def _by_type(self, provider: str) -> Iterable[SessionActor]:
+        return (actor for actor in self._actors.values() if actor.session.provider == provider)
 
     def _by_account(self, provider: str, account: str) -> Sequence[SessionActor]:
         return self._accounts.get((provider, account), ())

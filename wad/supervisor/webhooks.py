@@ -20,6 +20,7 @@ from wad.events import MessageReceived
 from wad.models import (
     AccountEvent,
     Failure,
+    FlowEvent,
     Inbound,
     InboundMessage,
     InboxItem,
@@ -52,16 +53,22 @@ class WebhookDesk:
         kind: ProviderKind,
         services: Services,
         by_account: Callable[[str], Iterable[SessionActor]],
+        all_of_kind: Callable[[], Iterable[SessionActor]],
     ) -> None:
         """*by_account* finds the living sessions that the provider names so."""
         self._kind = kind
         self._services = services
         self._by_account = by_account
+        self._all = all_of_kind
 
     def handshake(self, actor: SessionActor | None, token: str) -> bool:
-        """Whether *token* is the one agreed for the GET handshake."""
-        expected = self._kind.verify_token(actor.session if actor else None)
-        return expected is not None and hmac.compare_digest(expected.encode(), token.encode())
+        """Whether *token* is one agreed for the GET handshake: the session's, or for an app's own callback any.
+
+        It only says that we are who the app's owner means; what a POST may do, its signature decides.
+        """
+        sessions = [actor.session] if actor else [None, *(each.session for each in self._all())]
+        expected = {self._kind.verify_token(session) for session in sessions} - {None}
+        return any(hmac.compare_digest(str(one).encode(), token.encode()) for one in expected)
 
     async def take(
         self, actor: SessionActor | None, headers: Mapping[str, str], body: bytes
@@ -76,12 +83,12 @@ class WebhookDesk:
             raise NotFound(f"{self._kind.name} has no webhooks")
         events, secrets = self._verified(webhooks, actor, headers, body)
         routed: dict[SessionId, list[Inbound]] = defaultdict(list)
-        strays: list[Inbound] = []
+        strays: list[WebhookEvent] = []
         actors: dict[SessionId, SessionActor] = {}
         for event in events:
             mine = [to for to in self._recipients(actor, event) if self._secret_of(to) in secrets]
             if not mine:
-                strays.append(event.event)
+                strays.append(event)
             for to in mine:
                 actors[to.session.session_id] = to
                 routed[to.session.session_id].append(event.event)
@@ -119,7 +126,18 @@ class WebhookDesk:
             return [actor] if event.account in (None, account) else []
         return list(self._by_account(event.account)) if event.account is not None else []
 
-    async def _keep_strays(self, strays: list[Inbound]) -> None:
+    async def adopt(self, stray: InboxItem) -> None:
+        """Give what came for nobody to the session that has its account by now. NotFound where none has."""
+        account = stray.error.provider_code if stray.error else None
+        if isinstance(stray.event, FlowEvent) or account is None:
+            raise NotFound("nobody knows which account it was for")
+        actors = list(self._by_account(account))
+        if not actors:
+            raise NotFound(f"no {self._kind.name} session has the account {account} yet: create it first")
+        for actor in actors:
+            await actor.received([stray.event])
+
+    async def _keep_strays(self, strays: list[WebhookEvent]) -> None:
         """Nothing that was answered 200 is lost, even what no session of ours can use."""
         now = self._services.now()
         items = [
@@ -127,16 +145,20 @@ class WebhookDesk:
                 message_id=new_message_id(),
                 session_id=NOBODY,
                 provider=self._kind.name,
-                event=event,
+                event=stray.event,
                 seq=next_seq(),
                 received_at=now,
                 expires_at=now,
-                state=InboxState.DEAD if isinstance(event, InboundMessage) else InboxState.DONE,
-                error=Failure("no_session", "no session of this gateway has that account"),
+                state=InboxState.DEAD if isinstance(stray.event, InboundMessage) else InboxState.DONE,
+                error=Failure(
+                    "no_session", "no session of this gateway has that account", stray.account, retryable=True
+                ),
                 rev=new_rev(),
             )
-            for event in strays
-            if not isinstance(event, StatusUpdate)  # of messages that another gateway sent: nothing of ours
+            for stray in strays
+            if not isinstance(
+                stray.event, StatusUpdate
+            )  # of messages that another gateway sent: nothing of ours
         ]
         if items:
             fresh = await self._services.store.add_inbox(items)
