@@ -79,24 +79,24 @@ async def serve(
         ) as store,
         _open_sessions(config, store, flows, Events()) as (sessions, events),
         _open_app(config, store, sessions, events) as (app, stream),
+        trio.open_nursery() as serving,
     ):
-        async with trio.open_nursery() as serving:
-            addresses = await serving.start(
-                partial(
-                    serve_http,
-                    app,
-                    config.http,
-                    sockets,
-                    shutdown_trigger=stop.wait,
-                    on_shutdown=stream.close,
-                )
+        addresses = await serving.start(
+            partial(
+                serve_http,
+                app,
+                config.http,
+                sockets,
+                shutdown_trigger=stop.wait,
+                on_shutdown=stream.close,
             )
-            if not await _restore(sessions, notifier, stop):
-                return
-            serving.start_soon(_look_after, sessions, config, stop)
-            log.info("ready", extra={"addresses": addresses, "count": sessions.progress.restored})
-            notifier.ready(f"{sessions.progress.restored} sessions")
-            task_status.started(addresses)
+        )
+        if not await _restore(sessions, notifier, stop):
+            return
+        serving.start_soon(_look_after, sessions, config, stop)
+        log.info("ready", extra={"addresses": addresses, "count": sessions.progress.restored})
+        notifier.ready(f"{sessions.progress.restored} sessions")
+        task_status.started(addresses)
     log.info("stopped")
 
 

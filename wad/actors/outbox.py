@@ -29,6 +29,7 @@ from wad.models import (
     MessageState,
     OutboundMessage,
     Pending,
+    Priority,
     Session,
     StatusUpdate,
     with_status,
@@ -224,14 +225,17 @@ class Outbox:
             self.lanes.done(item)
             return
         clock = trio.current_time()
-        if (pause := self.limiter.reserve(message.chat, clock)) > 0:
-            self._bodies[message.message_id] = message
-            self.lanes.again(item, clock + pause, hold=True)
-            return
-        permit = self.breaker.permit(clock)
+        pause = self.breaker.wait(clock) or self.limiter.reserve(
+            message.chat,
+            clock,
+            group=message.to.group_id is not None,
+            # Meta does not say which category a template has when it is sent; what goes out in bulk is marketing.
+            marketing=message.type == "template" and message.priority is Priority.BULK,
+        )
+        permit = self.breaker.permit(clock) if pause <= 0 else None
         if permit is None:
             self._bodies[message.message_id] = message
-            self.lanes.again(item, clock + self.breaker.wait(clock), hold=True)
+            self.lanes.again(item, clock + max(pause, self.breaker.wait(clock)), hold=True)
             return
         sending = message.moved(
             MessageState.SENDING, now, attempts=message.attempts + 1, epoch=self._session().epoch, due_at=None

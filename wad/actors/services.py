@@ -29,7 +29,7 @@ class Limits:
     proof_ttl: float = 1800.0  # seconds after which `connected` without a sign of life is `degraded`
     connect_backoff: tuple[float, float] = (1.0, 300.0)
     rate: float = 80.0  # Meta's default throughput, messages a second
-    burst: int = 80
+    burst: int = 10
     pair_interval: float = 6.0  # Meta: one message in 6 s to one recipient, 45 ahead of time
     pair_burst: int = 45
 

@@ -378,8 +378,10 @@ class SessionActor:
         self._alive()
         statuses = [event for event in events if isinstance(event, StatusUpdate)]
         others = [event for event in events if not isinstance(event, StatusUpdate)]
-        if any(isinstance(event, InboundMessage) for event in others):
-            self.last_inbound_at = now
+        for event in others:
+            if isinstance(event, InboundMessage):
+                self.last_inbound_at = now
+                self.outbox.limiter.spend(trio.current_time())
         if statuses:
             self.last_ack_at = now
             await self.statuses.receive(statuses)

@@ -182,7 +182,7 @@ class HttpProvider(Section):
     base_url: BaseUrl
     timeout: Duration = 35  # one attempt, from the pool to the last byte of the answer
     rate: Rate = 80  # sends a second of one number; Meta's and Twilio's default
-    burst: Annotated[Count, Field(ge=1)] = 80
+    burst: Annotated[Count, Field(ge=1)] = 10  # at once: more would put a second beyond its rate
     pair_interval: Duration = 6  # Meta: one message in 6 s to one recipient...
     pair_burst: Annotated[Count, Field(ge=1)] = 45  # ...with 45 ahead of time
 
