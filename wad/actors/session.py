@@ -67,6 +67,7 @@ class SessionActor:
         "last_ack_at",
         "last_inbound_at",
         "last_outbound_at",
+        "last_seen",
         "mailbox",
         "next_retry_at",
         "outbox",
@@ -95,6 +96,7 @@ class SessionActor:
         self.revived = trio.Event()  # set to end the cooldown of a failed session
         self.since = session.updated_at
         self.next_retry_at: datetime | None = None
+        self.last_seen: datetime | None = None
         self.last_inbound_at: datetime | None = None
         self.last_outbound_at: datetime | None = None
         self.last_ack_at: datetime | None = None
@@ -142,7 +144,7 @@ class SessionActor:
             state=state,
             is_connected=state is SessionState.CONNECTED,
             reason=reason,
-            last_seen=session.last_seen,
+            last_seen=self.last_seen or session.last_seen,
             qr_code=session.qr_code,
             since=self.since,
             link="linked" if session.state in (SessionState.CONNECTED, SessionState.DEGRADED) else None,
@@ -338,7 +340,6 @@ class SessionActor:
             self.session,
             phone_number=proof.phone_number or self.session.phone_number,
             connection_data=proof.data,
-            last_seen=self._services.now(),
         )
         self._set(SessionState.CONNECTED, None)
         self.outbox.allow(True)
@@ -362,8 +363,9 @@ class SessionActor:
         )
 
     def _alive(self) -> None:
-        """The account gave a sign of life."""
+        """The account gave a sign of life. Written with the next change: a write for each would be a waste."""
         self._proof_at = trio.current_time()
+        self.last_seen = self._services.now()
 
     # --- what a connection tells (providers.base.Link) ----------------------------------------------
 
@@ -464,7 +466,11 @@ class SessionActor:
             for _ in range(3):
                 before = self.session
                 new = msgspec.structs.replace(
-                    before, **changes, updated_at=self._services.now(), rev=new_rev()
+                    before,
+                    **changes,
+                    last_seen=self.last_seen or before.last_seen,
+                    updated_at=self._services.now(),
+                    rev=new_rev(),
                 )
                 if await store.save_session(self._stored, new):
                     self._stored = new

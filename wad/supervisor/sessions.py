@@ -216,13 +216,17 @@ class Sessions:
     async def delete(self, session_id: SessionId) -> None:
         """Log out and forget: the session, its messages and its keys."""
         actor = self.actor(session_id)
+        del self._actors[session_id]  # nothing new reaches it; what is in hand gets its result
+        self._unlist(actor)
         with trio.move_on_after(CALL_TIMEOUT):
             await actor.drain()
-        self._scopes[session_id].cancel()
+        self._scopes.pop(session_id).cancel()
         await actor.ended.wait()
-        await self._services.store.delete_session(session_id)
-        self._unlist(actor)
-        del self._actors[session_id], self._scopes[session_id]
+        try:
+            await self._services.store.delete_session(session_id)
+        except BaseException:
+            self._adopt(actor.session, has_work=True)  # it is still there, so it lives on
+            raise
         self._services.events.publish(SessionDeleted(session_id, actor.session.provider))
 
     async def connect(self, session_id: SessionId, *, wait: float) -> Status:
