@@ -119,10 +119,19 @@ class Front:
         await self("POST", f"/sessions/{session_id}/connect", headers={"Prefer": "wait=20"})
         return made.json
 
-    async def send(self, text: str = "hola", session_id: str = "shop", **more: Any) -> Reply:
-        return await self(
-            "POST", "/send", {"sessionId": session_id, "to": "+5215512345678", "text": text, **more}
-        )
+    async def send(
+        self,
+        text: str = "hola",
+        session_id: str = "shop",
+        *,
+        prefer: str | None = None,
+        key: str | None = None,
+        **more: Any,
+    ) -> Reply:
+        body = {"sessionId": session_id, "to": "+5215512345678", "text": text, **more}
+        headers = {"Prefer": prefer, "Idempotency-Key": key}
+        given = {name: value for name, value in headers.items() if value is not None}
+        return await self("POST", "/send", body, headers=given)
 
 
 OUTSIDE = ("/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/nowhere")

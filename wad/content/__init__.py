@@ -169,7 +169,7 @@ Instant: TypeAlias = Annotated[
 ]
 Id: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
 _E164: Final = r"\+[1-9][0-9]{6,14}"
-_JID: Final = r"[^@\s]{1,128}@(s\.whatsapp\.net|lid|c\.us|g\.us)"
+_JID: Final = r"[!-?A-~]{1,128}@(s\.whatsapp\.net|lid|c\.us|g\.us)"
 Phone: TypeAlias = Annotated[
     str,
     *shaped(_E164, "must be a phone number in E.164, such as +5215512345678", examples=["+5215512345678"]),
@@ -213,23 +213,25 @@ To: TypeAlias = Annotated[
     Annotated[PhoneOrJid, Tag("address")] | Annotated[Recipient, Tag("person")], Discriminator(_form)
 ]
 
-_ONE_CONTENT: Final[dict[str, Any]] = {
-    "oneOf": [
-        {
-            "required": [name],
-            "properties": {name: {"not": {"type": "null"}}, "type": {"enum": [name, None]}},
-        }
-        for name in CONTENT_TYPES
-    ]
-}
+def _set(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+
+
+_ONE_CONTENT: Final[list[dict[str, Any]]] = [
+    {"oneOf": [_set(name) for name in CONTENT_TYPES]},
+    {
+        "anyOf": [
+            {"properties": {"type": {"type": "null"}}},
+            *({"required": [name], "properties": {"type": {"const": name}}} for name in CONTENT_TYPES),
+        ]
+    },
+]
 _ONE_SESSION: Final[dict[str, Any]] = {
-    "oneOf": [
-        {"required": [name], "properties": {name: {"type": "string"}}} for name in ("sessionId", "shopId")
-    ]
+    "oneOf": [_set(name) for name in ("sessionId", "shopId")]
 }
 
 
-class MessageBody(Model, json_schema_extra=_ONE_CONTENT):
+class MessageBody(Model, json_schema_extra={"allOf": list(_ONE_CONTENT)}):
     """A message, without whom it is for. One content object stands; `type` may name it."""
 
     type: ContentType | None = None
@@ -271,7 +273,7 @@ def _plain(held: Any) -> Any:
     return held.model_dump(by_alias=True, exclude_none=True)
 
 
-class SessionBody(MessageBody, json_schema_extra={"allOf": [_ONE_CONTENT, _ONE_SESSION]}):
+class SessionBody(MessageBody, json_schema_extra={"allOf": [*_ONE_CONTENT, _ONE_SESSION]}):
     """Which number sends it: `sessionId`, or `shopId` to let wad choose among a shop's."""
 
     session_id: Id | None = None

@@ -9,8 +9,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from wad.validation import Model, shaped
 
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
+#: Spelled out, because `\s` is not the same set of characters in Python and in JSON Schema.
+_NO_SPACE: Final = r"[^\x00-\x20\x7f-\xa0]"
 Link: TypeAlias = Annotated[
-    str, Field(max_length=2048), *shaped(r"https?://[^\s]+", "must be an http or https URL", maxLength=2048)
+    str,
+    Field(max_length=2048),
+    *shaped(rf"https?://{_NO_SPACE}+", "must be an http or https URL", maxLength=2048),
 ]
 
 

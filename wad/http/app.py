@@ -43,6 +43,8 @@ _GZIP_FROM: Final = 1024
 _GZIP_LEVEL: Final = 4
 _COMPRESSIBLE: Final = ("application/json", MEDIA_TYPE, "text/")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+#: Seconds for the rest of a body that an early answer made superfluous.
+_LINGER: Final = 1.0
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: What is asked of a client's browser, with whatever we answer.
 _ALWAYS: Final = [
@@ -86,19 +88,30 @@ class App(QuartTrio):
             request_id = secrets.token_hex(16).encode()
         scope["wad.request_id"] = request_id.decode()
         status = 0
+        heard = trio.Event()  # all of the request
+
+        async def hear() -> Any:
+            message = await receive()
+            if not message.get("more_body", False):
+                heard.set()
+            return message
 
         async def tell(message: Any) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *_ALWAYS, (b"x-request-id", request_id)]
+            elif not message.get("more_body", False) and not heard.is_set():
+                # The client has its answer, and may be sending still. Closing on it now would take the answer away.
+                with trio.move_on_after(_LINGER):
+                    await heard.wait()
             await send(message)
 
         try:
             if b"content-length" in names and b"transfer-encoding" in names:
                 await _smuggled(tell)
             else:
-                await super().__call__(scope, receive, tell)
+                await super().__call__(scope, hear, tell)
         finally:
             if status:
                 method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -154,7 +167,7 @@ def create_app(
         metrics=metrics,
         draining=lambda: app.draining,
         restored=_restored(sessions),
-        pages=Pages(OPERATIONS),
+        pages=Pages(OPERATIONS, sessions.providers),
     )
     for operation in OPERATIONS:
         app.add_url_rule(

@@ -8,19 +8,19 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
 import trio
+from quart.datastructures import FileStorage
 from quart.wrappers.response import ResponseBody
 
 from wad.errors import FieldError, NotFound, TooManyRequests
 from wad.http.api import Api
-from wad.http.bodies import body_of
 from wad.http.operations import Answer, Exchange
 from wad.http.problems import Refused
-from wad.http.schemas import UploadQuery
+from wad.http.schemas import UploadForm
 from wad.models import Media
 from wad.providers.base import MediaContent
 from wad.validation import checked, invalid
@@ -34,9 +34,10 @@ _MIME: Final = re.compile(r"[a-z0-9.+-]{1,64}/[a-z0-9.+-]{1,64}")
 FORM_SCHEMA: Final = {
     "type": "object",
     "properties": {
-        "sessionId": {"type": "string"},
-        "file": {"type": "string", "format": "binary"},
+        "sessionId": {"type": "string", "minLength": 1, "maxLength": 256},
+        "file": {"type": "string", "format": "binary", "minLength": 1},
     },
+    "additionalProperties": False,
     "required": ["sessionId", "file"],
 }
 
@@ -54,22 +55,18 @@ class MediaView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 async def upload(api: Api, exchange: Exchange) -> Answer:
-    """A form with `sessionId` and `file`, or the file itself as the body with `?sessionId=`."""
+    """A form with `sessionId` and `file`."""
     if api.uploads.available_tokens < 1:
         raise TooManyRequests("as many uploads as fit into memory are in hand", retry_after=1)
     async with api.uploads:
-        asked, mime_type, data = await (
-            _form(exchange) if exchange.request.mimetype == FORM else _bare(exchange)
-        )
-        if asked.session_id is None:
-            raise invalid([FieldError("/sessionId", "is required")])
+        asked, file = await _form(exchange)
         session = api.session(exchange.principal, asked.session_id)
+        filename = _name(file.filename)
+        mime_type = _known(file.mimetype, filename)
+        data = await trio.to_thread.run_sync(file.read)
         if not data:
             raise invalid([FieldError("/file", "is empty")])
-        mime_type = _known(mime_type, asked.filename)
-        media = await api.sessions.upload(
-            session.session_id, data, mime_type=mime_type, filename=asked.filename
-        )
+        media = await api.sessions.upload(session.session_id, data, mime_type=mime_type, filename=filename)
     view = MediaView(
         media_id=media.media_id,
         session_id=media.session_id,
@@ -82,21 +79,16 @@ async def upload(api: Api, exchange: Exchange) -> Answer:
     return Answer(view, 201, {"Location": f"{PATH}/{media.media_id}"})
 
 
-async def _form(exchange: Exchange) -> tuple[UploadQuery, str, bytes]:
+async def _form(exchange: Exchange) -> tuple[UploadForm, FileStorage]:
+    if exchange.request.mimetype != FORM:
+        raise Refused("unsupported_media_type", f"Content-Type must be {FORM}", {"Accept": FORM})
     try:
         files, form = await exchange.request.files, await exchange.request.form
     except ValueError as error:
         raise Refused("bad_request", f"the form cannot be read: {error}") from None
-    if len(files.getlist("file")) != 1:
-        raise invalid([FieldError("/file", "exactly one is required")])
-    file = files["file"]
-    fields: dict[str, Any] = {"filename": _name(file.filename), **exchange.request.args, **form}
-    asked = checked(UploadQuery, {name: value for name, value in fields.items() if value is not None})
-    return asked, file.mimetype, await trio.to_thread.run_sync(file.read)
-
-
-async def _bare(exchange: Exchange) -> tuple[UploadQuery, str, bytes]:
-    return exchange.query, exchange.request.mimetype, await body_of(exchange.request)
+    one = len(files.getlist("file")) == 1
+    asked = checked(UploadForm, dict(form), [] if one else [FieldError("/file", "exactly one is required")])
+    return asked, files["file"]
 
 
 def _name(filename: str | None) -> str | None:

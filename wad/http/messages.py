@@ -14,7 +14,7 @@ from wad.http.api import Api
 from wad.http.auth import Principal
 from wad.http.operations import Answer, Exchange
 from wad.http.problems import MEDIA_TYPE, Problem, kind_of, problem_of, status_of
-from wad.http.schemas import BulkBody, DeadLetterQuery, MessageQuery, cursor_of, seq_of
+from wad.http.schemas import BulkBody, DeadLetterQuery, MessageQuery, after_seq, seq_after
 from wad.models import (
     Idempotency,
     InboxItem,
@@ -186,7 +186,7 @@ async def find(api: Api, exchange: Exchange) -> Answer:
             to=query.to,
             sender=query.sender,
             since=instant(query.since) if query.since is not None else None,
-            after=seq_of(query.cursor) if query.cursor is not None else None,
+            after=seq_after(query.cursor) if query.cursor is not None else None,
             limit=query.limit + 1,
         )
     )
@@ -198,7 +198,7 @@ def _page(found: list[OutboundMessage | InboxItem], limit: int) -> Answer:
     return Answer(
         {
             "items": [message_view(record) for record in page],
-            "next": cursor_of(page[-1].seq) if len(found) > limit else None,
+            "next": after_seq(page[-1].seq) if len(found) > limit else None,
         }
     )
 
@@ -218,7 +218,7 @@ async def find_dead(api: Api, exchange: Exchange) -> Answer:
     found = await api.store.dead_letters(
         shop_ids=exchange.principal.shops,
         direction=query.direction,
-        after=seq_of(query.cursor) if query.cursor is not None else None,
+        after=seq_after(query.cursor) if query.cursor is not None else None,
         limit=query.limit + 1,
     )
     return _page(found, query.limit)

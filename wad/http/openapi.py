@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 import wad
 from wad.http.operations import Access, Body, Operation, Result
 from wad.http.problems import MEDIA_TYPE, Problem
+from wad.http.schemas import NewSessionBody, SessionPatch
 
 _REF: Final = "#/components/schemas/"
 _STATUS: Final = {
@@ -36,7 +37,8 @@ One daemon, many WhatsApp numbers. A 2xx means: it is on disk. Errors are RFC 94
 Lists answer `next`, the `cursor` of the next part."""
 
 
-def document(operations: Iterable[Operation]) -> dict[str, Any]:
+def document(operations: Iterable[Operation], providers: Sequence[str]) -> dict[str, Any]:
+    """*providers* are the kinds that this process has."""
     operations = list(operations)
     bodies = [op.body.schema for op in operations if op.body and isinstance(op.body.schema, type)]
     taken = models_json_schema([(model, "validation") for model in bodies], ref_template=_REF + "{model}")[1]
@@ -46,6 +48,8 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
     components = taken.get("$defs", {})
     if clash := components.keys() & given.keys():
         raise AssertionError(f"two schemas of one name: {clash}")
+    for body in (NewSessionBody, SessionPatch):
+        components[body.__name__]["properties"]["provider"] = {"type": "string", "enum": list(providers)}
     paths: dict[str, Any] = {}
     for op in operations:
         paths.setdefault(op.path, {})[op.method.lower()] = _operation(op, answers)
@@ -88,8 +92,7 @@ def _operation(op: Operation, schemas: Mapping[int, Any]) -> dict[str, Any]:
 def _content(body: Body) -> dict[str, Any]:
     if isinstance(body.schema, type) and issubclass(body.schema, BaseModel):
         return {each: {"schema": {"$ref": _REF + body.schema.__name__}} for each in body.media_types}
-    form, *others = body.media_types
-    return {form: {"schema": body.schema}} | {each: {"schema": {}} for each in others}
+    return {each: {"schema": body.schema} for each in body.media_types}
 
 
 def _parameters(op: Operation) -> list[dict[str, Any]]:
@@ -125,6 +128,8 @@ def _answer(result: Result, schemas: Mapping[int, Any]) -> dict[str, Any]:
     match result.type:
         case _ if result.media_type is None:
             return answer
+        case dict() as schema:
+            pass
         case type() if result.type is str:
             schema = {"type": "string"}
         case type() if result.type is bytes:

@@ -73,7 +73,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """One success: what it means, and the type its body is encoded from."""
+    """One success: what it means, and the type (or the JSON Schema) of its body."""
 
     meaning: str
     type: Any = None

@@ -43,12 +43,13 @@ Everything under <code>/api</code> wants <code>Authorization: Bearer &lt;token&g
 class Pages:
     """What is made from the table of operations, once, when it is first asked for."""
 
-    def __init__(self, operations: Sequence[Operation]) -> None:
+    def __init__(self, operations: Sequence[Operation], providers: Sequence[str]) -> None:
         self._operations = operations
+        self._providers = providers
 
     @cached_property
     def openapi(self) -> bytes:
-        return msgspec.json.encode(document(self._operations))
+        return msgspec.json.encode(document(self._operations, self._providers))
 
     @cached_property
     def docs(self) -> bytes:

@@ -29,7 +29,6 @@ from wad.http.schemas import (
     ReadBody,
     SessionPatch,
     SessionQuery,
-    UploadQuery,
 )
 from wad.models import Status
 from wad.providers.base import Capabilities, Group
@@ -348,7 +347,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         handler=sse.listen,
         query=sse.EventQuery,
         headers={"Last-Event-ID": sse.LAST_EVENT_ID},
-        answers={200: Result("The stream", str, sse.MEDIA_TYPE)},
+        answers={200: Result("The stream", sse.EVENT_SCHEMA, sse.MEDIA_TYPE)},
         problems=frozenset({404}),
     ),
     Operation(
@@ -358,14 +357,13 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         tag="media",
         summary="Upload a file for sending",
         handler=media.upload,
-        query=UploadQuery,
-        body=Body(schema=media.FORM_SCHEMA, media_types=(media.FORM, "*/*")),
+        body=Body(schema=media.FORM_SCHEMA, media_types=(media.FORM,)),
         answers={
             201: Result(
                 "Stored with the provider", media.MediaView, headers={"Location": "Where the file is"}
             )
         },
-        problems=frozenset({400, 404, 409, 422, 502}),
+        problems=frozenset({400, 404, 409, 415, 422, 502}),
     ),
     Operation(
         id="getMedia",

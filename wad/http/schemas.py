@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from wad.content import Id, Instant, Phone
-from wad.errors import FieldError
-from wad.validation import Model, invalid, shaped
+from wad.validation import Model, shaped
 
 SessionName: TypeAlias = Annotated[
     str,
@@ -20,7 +18,7 @@ SessionName: TypeAlias = Annotated[
     ),
 ]
 ShopName: TypeAlias = SessionName
-Url: TypeAlias = Annotated[str, *shaped(r"https?://[^\s/@]+(/[^\s]*)?", "must be an http or https URL")]
+Url: TypeAlias = Annotated[str, *shaped(r"https?://[!-.0-?A-~]+(/[!-~]*)?", "must be an http or https URL")]
 SecretText: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
 Provider: TypeAlias = Annotated[
     str, *shaped(r"[a-z][a-z0-9_]{0,31}", "must be the name of a provider, such as cloud_api")
@@ -141,20 +139,23 @@ class Query(Model):
     model_config = ConfigDict(strict=False)
 
 
-class Page(Query):
-    """A part of a list: `cursor` is the last answer's `next`."""
+_CURSOR: Final = "must be the next of an earlier answer"
+Limit: TypeAlias = Annotated[int, Field(ge=1, le=500)]
+SeqCursor: TypeAlias = Annotated[str, *shaped(r"[0-9a-f]{1,15}|[0-7][0-9a-f]{15}", _CURSOR)]
+NameCursor: TypeAlias = Annotated[str, *shaped(r"([0-9a-f]{2}){1,64}", _CURSOR)]
 
-    limit: Annotated[int, Field(ge=1, le=500)] = 50
-    cursor: Annotated[str, Field(min_length=1, max_length=256)] | None = None
 
-
-class SessionQuery(Page):
+class SessionQuery(Query):
+    limit: Limit = 50
+    cursor: NameCursor | None = None
     shop_id: Id | None = None
     provider: Provider | None = None
     state: SessionState | None = None
 
 
-class MessageQuery(Page):
+class MessageQuery(Query):
+    limit: Limit = 50
+    cursor: SeqCursor | None = None
     session_id: Id | None = None
     direction: Direction | None = None
     status: MessageStatus | None = None
@@ -163,7 +164,9 @@ class MessageQuery(Page):
     since: Instant | None = None
 
 
-class DeadLetterQuery(Page):
+class DeadLetterQuery(Query):
+    limit: Limit = 50
+    cursor: SeqCursor | None = None
     direction: Direction | None = None
 
 
@@ -171,11 +174,10 @@ class QrQuery(Query):
     format: Literal["json", "png", "svg", "text"] | None = None
 
 
-class UploadQuery(Query):
-    """Where the body is the file itself. In a form, these are fields beside `file`."""
+class UploadForm(Query):
+    """The fields beside `file`."""
 
-    session_id: Id | None = None
-    filename: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    session_id: Id
 
 
 class HandshakeQuery(Query):
@@ -189,25 +191,20 @@ class HandshakeQuery(Query):
 
 
 # --- cursors --------------------------------------------------------------------------------------
+# A place in a list, in a form that nobody is tempted to take apart. Every text of the form is a place.
 
 
-def cursor_of(place: str | int) -> str:
-    """A place in a list, in a form that nobody is tempted to make up."""
-    return base64.urlsafe_b64encode(str(place).encode()).decode().rstrip("=")
+def after_name(name: str) -> str:
+    return name.encode("latin-1").hex()
 
 
-def place_of(cursor: str) -> str:
-    try:
-        place = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
-    except ValueError:
-        place = ""
-    if not place or "\0" in place or cursor_of(place) != cursor:
-        raise invalid([FieldError("/cursor", "must be the next of an earlier answer")])
-    return place
+def name_after(cursor: str) -> str:
+    return bytes.fromhex(cursor).decode("latin-1")
 
 
-def seq_of(cursor: str) -> int:
-    place = place_of(cursor)
-    if not place.isascii() or not place.isdigit() or len(place) > 19:
-        raise invalid([FieldError("/cursor", "must be the next of an earlier answer")])
-    return int(place)
+def after_seq(seq: int) -> str:
+    return f"{seq:x}"
+
+
+def seq_after(cursor: str) -> int:
+    return int(cursor, 16)

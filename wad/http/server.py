@@ -134,7 +134,9 @@ class Connection(trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        await self._stream.send_eof()
+        """Shielded: hypercorn closes a connection from a task that is being cancelled, and would leave it open."""
+        with trio.CancelScope(shield=True):
+            await self._stream.send_eof()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         return await self._stream.receive_some(max_bytes)

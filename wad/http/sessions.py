@@ -20,8 +20,8 @@ from wad.http.schemas import (
     SessionPatch,
     SessionQuery,
     SettingsBody,
-    cursor_of,
-    place_of,
+    after_name,
+    name_after,
 )
 from wad.models import Credentials, MessageId, Session, SessionId, SessionState, Settings, ShopId, Status
 from wad.supervisor.sessions import NewSession
@@ -88,7 +88,7 @@ async def find(api: Api, exchange: Exchange) -> Answer:
             shop_ids=shops,
             provider=query.provider,
             state=query.state,
-            after=place_of(query.cursor) if query.cursor is not None else None,
+            after=name_after(query.cursor) if query.cursor is not None else None,
             limit=query.limit + 1,
         )
     more = len(found) > query.limit
@@ -96,7 +96,7 @@ async def find(api: Api, exchange: Exchange) -> Answer:
     return Answer(
         SessionList(
             items=[session_view(session, _living(api, session)) for session in page],
-            next=cursor_of(page[-1].session_id) if more else None,
+            next=after_name(page[-1].session_id) if more else None,
         )
     )
 

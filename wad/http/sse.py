@@ -46,6 +46,16 @@ class EventQuery(Query):
     ) = None
 
 
+#: One event, as a reader of Server-Sent Events gets it. `data` is JSON: `{"type", "timestamp", "data"}`.
+EVENT_SCHEMA: Final = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string", "enum": list(EVENT_TYPES)},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer"},
+    },
+}
 LAST_EVENT_ID: Final = {"type": "string", "pattern": "^[0-9]{1,18}$"}
 
 
