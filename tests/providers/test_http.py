@@ -482,3 +482,31 @@ async def test_a_slow_reader_does_not_use_up_the_providers_time(
     with pytest.raises(ProviderError) as caught:
         await read(7)
     assert caught.value.code == "provider_timeout"
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://graph.facebook.com", ("https", "graph.facebook.com", 443, False)),
+        ("https://GRAPH.facebook.com:443/v26.0", ("https", "graph.facebook.com", 443, False)),
+        ("http://[::1]:8080/x", ("http", "::1", 8080, False)),
+        ("https://mañana.example", ("https", "xn--maana-pta.example", 443, False)),
+    ],
+)
+def test_what_an_origin_is(url: str, origin: tuple[str, str, int, bool]) -> None:
+    """Two ways to write one host share one pool."""
+    assert tuple(Origin.of(httpx.URL(url))) == origin
+
+
+async def test_an_ipv6_host_is_reached() -> None:
+    """Brackets belong to the URL and not to the host."""
+    try:
+        listeners = await trio.open_tcp_listeners(0, host="::1")
+    except OSError:
+        pytest.skip("no IPv6 here")
+    peer = Peer()
+    port = listeners[0].socket.getsockname()[1]
+    async with trio.open_nursery() as nursery, Pools() as pools:
+        nursery.start_soon(trio.serve_listeners, peer.serve, listeners)
+        assert (await ask(pools, f"http://[::1]:{port}")).status == 200
+        nursery.cancel_scope.cancel()

@@ -182,7 +182,8 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, url: httpx.URL, *, guarded: bool = False) -> Self:
-        return cls(url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80), guarded)
+        host = url.raw_host.decode("ascii")  # as DNS and TLS know it, international names included
+        return cls(url.scheme, host, url.port or (443 if url.scheme == "https" else 80), guarded)
 
 
 class _NoNetwork(httpcore.AsyncNetworkBackend):
@@ -247,7 +248,7 @@ class Pools:
             # Not a nursery's: one of ours would wrap whatever passes through the block in an ExceptionGroup.
             trio.lowlevel.spawn_system_task(self._keep_sweeping, self._sweeper)
         return Pool(
-            httpcore.Origin(origin.scheme.encode(), origin.host.encode("idna"), origin.port),
+            httpcore.Origin(origin.scheme.encode(), origin.host.encode(), origin.port),
             size=self._size,
             ssl_context=self._ssl_context,
             network=self._guard if origin.guarded else None,
