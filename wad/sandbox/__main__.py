@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -14,7 +16,7 @@ from wad.sandbox import READY, Config, serve_sandbox
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="wad sandbox", description=__doc__)
     parser.add_argument(
-        "--bind", default="127.0.0.1:8090", metavar="HOST:PORT", help="where to listen (port 0: any)"
+        "--bind", default="127.0.0.1:8081", metavar="HOST:PORT", help="where to listen (port 0: any)"
     )
     parser.add_argument(
         "--ledger", type=Path, metavar="FILE", help="append what happens to this file, a JSON line each"
@@ -25,19 +27,19 @@ def main(arguments: list[str] | None = None) -> None:
     config = Config(ledger=given.ledger, ready=not given.empty, allow_remote=given.allow_remote)
     try:
         trio.run(run, given.bind, config)
-    except* KeyboardInterrupt:
-        sys.exit(130)
     except* OSError as errors:
         sys.exit(f"wad sandbox: cannot listen on {given.bind} or write the ledger: {errors.exceptions[0]}")
 
 
 async def run(bind: str, config: Config) -> None:
-    async with trio.open_nursery() as nursery:
-        url: str = await nursery.start(
-            lambda task_status: serve_sandbox(bind, config=config, task_status=task_status)
-        )
-        sys.stdout.write(welcome(url, ready=config.ready))
-        sys.stdout.flush()
+    """Serve until told to stop. Signals are received: a KeyboardInterrupt could end in hypercorn's log."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            url: str = await nursery.start(partial(serve_sandbox, bind, config=config))
+            sys.stdout.write(welcome(url, ready=config.ready))
+            sys.stdout.flush()
+            await anext(aiter(signals))
+            nursery.cancel_scope.cancel()
 
 
 def welcome(url: str, *, ready: bool) -> str:

@@ -26,9 +26,10 @@ class Delivery:
 class Destination:
     url: str
     app: App
-    lanes: dict[str, deque[Event]] = field(default_factory=dict)
+    lanes: dict[str, deque[tuple[int, Event]]] = field(default_factory=dict)
     ready: deque[str] = field(default_factory=deque)  # lanes with something to send and nothing on the wire
     again: deque[Delivery] = field(default_factory=deque)
+    arrived: int = 0
     waiting: int = 0
     in_flight: int = 0
     opens_at: float = 0.0  # the first event of a batch waits for company until then
@@ -38,18 +39,19 @@ class Destination:
         if lane is None:
             lane = self.lanes[event.lane] = deque()
             self.ready.append(event.lane)
-        lane.append(event)
+        lane.append((self.arrived, event))
+        self.arrived += 1
         self.waiting += 1
 
     def take(self, most: int) -> list[Event]:
-        """Up to *most* events. Their lanes are busy until `free` is called with them."""
-        events: list[Event] = []
-        while self.ready and len(events) < most:
+        """Up to *most* events, oldest first. Their lanes are busy until `free` is called with them."""
+        taken: list[tuple[int, Event]] = []
+        while self.ready and len(taken) < most:
             lane = self.lanes[self.ready.popleft()]
-            while lane and len(events) < most:
-                events.append(lane.popleft())
-        self.waiting -= len(events)
-        return events
+            while lane and len(taken) < most:
+                taken.append(lane.popleft())
+        self.waiting -= len(taken)
+        return [event for _, event in sorted(taken, key=lambda entry: entry[0])]
 
     def free(self, events: Iterable[Event]) -> None:
         for lane in {event.lane for event in events}:
@@ -62,4 +64,4 @@ class Destination:
         """Everything that waits and whose lane is free, in the order it happened."""
         events = self.take(self.waiting)
         self.free(events)
-        return sorted(events, key=lambda event: int(event.event_id.removeprefix("evt_")))
+        return events

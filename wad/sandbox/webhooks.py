@@ -150,8 +150,7 @@ class Webhooks:
                 self._post_forged(event, url, fault)
             case _:
                 raise AssertionError(f"a fault that is not for events: {fault!r}")
-        if event.lane in self._swapped:
-            event.tried.append(lambda: self._release_swapped(event.lane))
+        self._release_swapped(event.lane)
 
     def _release_swapped(self, lane: str) -> None:
         waiting = self._swapped.pop(lane, None)
