@@ -1,6 +1,6 @@
 """Durable inserts and compare-and-sets a second, on each engine, by 1 and by 64 callers at once.
 
-    python bench/store.py [--seconds 3] [--engines memory,sqlite,mongodb] [--mongo URI] [--dir DIR]
+    python bench/store.py [--seconds 3] [--engines memory,sqlite,mongodb] [--mongo URI] [--dir DIR] [--busy]
 
 Every operation is one `Store.add_messages` of one message, or one `Store.save_message`, awaited until it is
 durable, sealing included. MongoDB without --mongo is SecantusDB in a process of its own with
@@ -16,6 +16,7 @@ import resource
 import sys
 import tempfile
 import time
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -129,6 +130,23 @@ async def bench(label: str, store: Store, seconds: float) -> None:
         await measure(f"{label}: save_message", callers, seconds, move)
 
 
+@asynccontextmanager
+async def busy_loop(is_busy: bool):
+    """An event loop that never idles, as at full load: half a millisecond of Python at every turn."""
+
+    async def burn() -> None:
+        while True:
+            for _ in range(20_000):
+                pass
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        if is_busy:
+            nursery.start_soon(burn)
+        yield
+        nursery.cancel_scope.cancel()
+
+
 async def add_sessions(store: Store, count: int) -> None:
     now = utc_now()
     some = [
@@ -188,7 +206,10 @@ async def main(args: argparse.Namespace) -> None:
             label = "SecantusDB" if server else engine
             master, where = os.urandom(32), {"data_dir": Path(directory), "database": f"bench{os.getpid()}"}
             try:
-                async with open_store(url, vault=Vault(master), **where) as store:
+                async with (
+                    open_store(url, vault=Vault(master), **where) as store,
+                    busy_loop(args.busy),
+                ):
                     await bench(label, store, args.seconds)
                     if engine != "memory":
                         await add_sessions(store, args.sessions)
@@ -206,5 +227,6 @@ if __name__ == "__main__":
     parser.add_argument("--engines", default="memory,sqlite,mongodb")
     parser.add_argument("--mongo", help="URI of a real MongoDB; its database bench<pid> is left behind")
     parser.add_argument("--dir", help="where the files are made; the system's temporary directory by default")
+    parser.add_argument("--busy", action="store_true", help="beside an event loop that never idles")
     parser.add_argument("--sessions", type=int, default=10_000, help="for all_sessions")
     trio.run(main, parser.parse_args())

@@ -21,6 +21,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -56,6 +57,7 @@ from wad.store.base import (
     Where,
     Write,
 )
+from wad.store.threads import Threads
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -107,6 +109,7 @@ class MongoEngine:
         )
         self._budget = budget
         self._tables: dict[str, Table] = {}
+        self._threads = Threads()
         self._writing = trio.CapacityLimiter(1)
         self._reading = trio.CapacityLimiter(_CONNECTIONS - 1)
 
@@ -148,14 +151,14 @@ class MongoEngine:
         await self._run(lambda: self._client.admin.command("ping"), self._reading)
 
     async def close(self) -> None:
-        await trio.to_thread.run_sync(self._client.close, limiter=self._writing)
+        await self._threads.run(self._client.close, self._writing)
 
     # --- threads, and time
 
     async def _run(self, work: Callable[[], T], limiter: trio.CapacityLimiter) -> T:
         """*work* in a thread. The deadline is for the wait for a thread: one that runs is never abandoned."""
         with trio.move_on_after(self._budget):
-            return await trio.to_thread.run_sync(self._within_budget, work, limiter=limiter)
+            return await self._threads.run(partial(self._within_budget, work), limiter)
         raise StoreUnavailable("MongoDB: every connection is busy", retry_after=2.0)
 
     def _within_budget(self, work: Callable[[], T]) -> T:

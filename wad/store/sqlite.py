@@ -3,9 +3,8 @@
 WAL with `synchronous=FULL`: a commit is one fdatasync of the log, and what was acknowledged survives a crash
 of the machine. Readers see the last commit and never wait for the writer.
 
-A batch is a few statements of many rows rather than one a row. Python gives its interpreter lock up and takes
-it back for each statement, and against a busy event loop each taking back may cost a switch interval (5 ms):
-64 statements would make a flush slow exactly when the daemon is busy.
+A batch is a few statements of many rows rather than one a row: Python gives its interpreter lock up and takes
+it back for each statement, and beside a busy event loop the taking back is what costs (`wad.store.threads`).
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ from wad.store.base import (
     Where,
     Write,
 )
+from wad.store.threads import Threads
 
 T = TypeVar("T")
 
@@ -53,6 +53,7 @@ class SQLiteEngine:
         self._path = path
         self._busy = busy
         self._tables: dict[str, Table] = {}
+        self._threads = Threads()
         self._writing = trio.CapacityLimiter(1)
         self._reading = trio.CapacityLimiter(_READERS)
         self._lock = _locked(path)
@@ -112,15 +113,15 @@ class SQLiteEngine:
         await self._read(lambda db: db.execute("SELECT 1").fetchone())
 
     async def close(self) -> None:
-        await trio.to_thread.run_sync(self._close, limiter=self._writing)
+        await self._threads.run(self._close, self._writing)
 
     # --- threads
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await trio.to_thread.run_sync(self._transaction, work, limiter=self._writing)
+        return await self._threads.run(functools.partial(self._transaction, work), self._writing)
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await trio.to_thread.run_sync(self._with_reader, work, limiter=self._reading)
+        return await self._threads.run(functools.partial(self._with_reader, work), self._reading)
 
     def _with_reader(self, work: Callable[[sqlite3.Connection], T]) -> T:
         reader = self._readers.pop()
