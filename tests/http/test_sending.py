@@ -93,7 +93,8 @@ async def test_a_bad_account_stops_the_session_and_says_so(autojump_clock):
     async with front() as ask:
         await ask.session()
         ask.house.world.script["*"] = [failing(refusal(Verdict.NEEDS_PERSON, "bad_credentials"))]
-        assert (await ask.send(prefer="wait=5")).json["status"] == "queued"
+        waiting = (await ask.send(prefer="wait=5")).json
+        assert (waiting["status"], waiting["reason"]["needsPerson"]) == ("queued", True)
         sent = await ask.send()
         assert (sent.status, sent.json["code"]) == (409, "session_unavailable")
         assert sent.json["reason"]["needsPerson"] is True

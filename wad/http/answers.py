@@ -19,6 +19,7 @@ from wad.models import (
     InboxState,
     OutboundMessage,
     Priority,
+    Reason,
     Session,
     Settings,
     Status,
@@ -322,13 +323,19 @@ def _recipient(to: Address) -> str | RecipientView | None:
             return RecipientView(to.phone, to.user_id)
 
 
-def sent_view(message: OutboundMessage) -> SentView:
-    error = message.error
+def sent_view(message: OutboundMessage, waits_for: Reason | None = None) -> SentView:
+    """*waits_for*: what keeps the message's session from sending it; it comes before the last attempt's error."""
+    if waits_for is not None:
+        reason = ReasonView(waits_for.code, waits_for.detail, waits_for.needs_person)
+    elif message.error is not None:
+        reason = ReasonView(message.error.code, message.error.detail, needs_person=False)
+    else:
+        reason = None
     return SentView(
         message_id=message.message_id,
         session_id=message.session_id,
         provider=message.provider,
         status=message.state.value,
         provider_message_id=message.provider_message_id,
-        reason=ReasonView(error.code, error.detail, needs_person=False) if error else None,
+        reason=reason,
     )

@@ -20,11 +20,12 @@ from wad.models import (
     InboxItem,
     MessageState,
     OutboundMessage,
+    Reason,
     SessionId,
     ShopId,
 )
 from wad.models import MessageQuery as StoreQuery
-from wad.supervisor.sessions import Draft, Sent
+from wad.supervisor.sending import Draft, Sent
 from wad.validation import invalid
 
 PATH: Final = "/api/whatsapp/messages"
@@ -56,20 +57,29 @@ _LOST: Final = frozenset({MessageState.FAILED, MessageState.EXPIRED, MessageStat
 async def send(api: Api, exchange: Exchange) -> Answer:
     """`POST /send` and `POST /send-group`: on disk before it is answered."""
     asked: Send = exchange.body
-    sent = await api.sessions.send(_draft(api, exchange, asked, _idempotency(exchange)))
+    sent = await api.sessions.messages.send(_draft(api, exchange, asked, _idempotency(exchange)))
     message = sent.message
     headers = {"Location": f"{PATH}/{message.message_id}"}
     if sent.replayed:
         headers["Idempotency-Replayed"] = "true"
     wait = exchange.wait(api.config.http.max_wait)
     if wait is None:
-        return Answer(sent_view(message), 202, headers)
+        return Answer(sent_view(message, _waits_for(api, message)), 202, headers)
     headers["Preference-Applied"] = f"wait={wait:g}"
-    message = await api.sessions.wait_for(message, wait)
+    message = await api.sessions.messages.wait_for(message, wait)
     if message.state in _LOST:
         problem = _failed(message)
         return Answer(problem, problem.status, headers, MEDIA_TYPE)
-    return Answer(sent_view(message), 200 if message.state in _TAKEN else 202, headers)
+    status = 200 if message.state in _TAKEN else 202
+    return Answer(sent_view(message, _waits_for(api, message)), status, headers)
+
+
+def _waits_for(api: Api, message: OutboundMessage) -> Reason | None:
+    """The person that an unsent message's session waits for, if it does."""
+    if message.state not in (MessageState.SCHEDULED, MessageState.QUEUED):
+        return None
+    reason = api.sessions.status(message.session_id).reason
+    return reason if reason is not None and reason.needs_person else None
 
 
 def _failed(message: OutboundMessage) -> Problem:
@@ -101,7 +111,9 @@ async def send_bulk(api: Api, exchange: Exchange) -> Answer:
             drafts[index] = _draft(api, exchange, parse_send(each), own)
         except WadError as error:
             outcomes[index] = _refused(error)
-    for index, result in zip(drafts, await api.sessions.send_bulk(list(drafts.values())), strict=True):
+    for index, result in zip(
+        drafts, await api.sessions.messages.send_bulk(list(drafts.values())), strict=True
+    ):
         outcomes[index] = _refused(result) if isinstance(result, WadError) else _taken(result)
     return Answer(BulkView([outcomes[index] for index in range(len(body.messages))]), 202)
 
@@ -140,7 +152,7 @@ def _draft(api: Api, exchange: Exchange, asked: Send, idempotency: Idempotency |
 def _only_session(api: Api, principal: Principal, shop_id: ShopId) -> SessionId:
     """The shop's session. Choosing among several is the balancer's work, which is still to come."""
     principal.require_sight(shop_id, f"there is no session of shop {shop_id!r}")
-    match [actor.session.session_id for actor in api.sessions.actors() if actor.session.shop_id == shop_id]:
+    match [actor.session.session_id for actor in api.sessions.actors if actor.session.shop_id == shop_id]:
         case []:
             raise NotFound(f"there is no session of shop {shop_id!r}")
         case [only]:
@@ -207,7 +219,7 @@ async def cancel(api: Api, exchange: Exchange) -> Answer:
     record = await _record(api, exchange)
     if isinstance(record, InboxItem):
         raise NotFound(f"there is no outbound message {record.message_id!r}")
-    return Answer(message_view(await api.sessions.cancel(record.message_id)))
+    return Answer(message_view(await api.sessions.messages.cancel(record.message_id)))
 
 
 # --- dead letters ---------------------------------------------------------------------------------
@@ -226,12 +238,12 @@ async def find_dead(api: Api, exchange: Exchange) -> Answer:
 
 async def retry_dead(api: Api, exchange: Exchange) -> Answer:
     record = await _record(api, exchange)
-    return Answer(message_view(await api.sessions.retry_dead_letter(record.message_id)))
+    return Answer(message_view(await api.sessions.messages.retry_dead_letter(record.message_id)))
 
 
 async def discard_dead(api: Api, exchange: Exchange) -> Answer:
     record = await _record(api, exchange)
-    await api.sessions.discard_dead_letter(record.message_id)
+    await api.sessions.messages.discard_dead_letter(record.message_id)
     return Answer({"messageId": record.message_id, "discarded": True})
 
 
