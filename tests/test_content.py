@@ -41,6 +41,11 @@ CONTENT = [
     ("video", {"video": {"link": "http://x.example/a.mp4"}}, None),
     ("document", {"document": {"mediaId": "1", "filename": "a.pdf", "caption": "A"}}, None),
     ("sticker", {"sticker": {"mediaId": "1"}}, None),
+    (
+        "a whole number, written as a float",
+        {"poll": {"name": "¿?", "options": ["a", "b"], "selectableCount": 1.0}},
+        None,
+    ),
     ("location", {"location": {"latitude": 19.4, "longitude": -99, "name": "Casa"}}, None),
     (
         "contacts",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from wad.errors import FieldError, InvalidRequest
@@ -36,6 +36,15 @@ def shaped(pattern: str, hint: str, **schema: Any) -> tuple[AfterValidator, With
         return text
 
     return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": f"^({pattern})$", **schema})
+
+
+def _as_int(value: Any) -> Any:
+    """JSON has one kind of number: 5.0 is a whole one, and some clients write it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+#: For `Annotated[int, Field(ge=0), WHOLE]`, in the last place: bounds show in the schema only inside of it.
+WHOLE: Final = BeforeValidator(_as_int)
 
 
 def checked(model: type[M], value: object, more: Iterable[FieldError] = ()) -> M:

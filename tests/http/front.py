@@ -12,12 +12,14 @@ import trio
 
 from tests.house import House, now
 from tests.simulated import SimulatedProvider
+from wad.actors.services import Services
 from wad.config import Config
+from wad.events import Events
 from wad.http.app import App, create_app
 from wad.http.events import EventStream
 from wad.models import Session
 from wad.providers.meta.webhooks import MetaWebhooks
-from wad.supervisor.sessions import Sessions
+from wad.supervisor.sessions import Sessions, open_sessions
 
 API = "/api/whatsapp"
 #: Whose token is whose: an admin, the token of one shop, the token of another, the token of two.
@@ -135,6 +137,18 @@ class Front:
 
 
 OUTSIDE = ("/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/nowhere")
+
+
+@asynccontextmanager
+async def _unrestored(house: House) -> AsyncIterator[Sessions]:
+    """A life of *house* in which nobody has called `restore` yet."""
+    store = house.store()
+    services = Services(
+        store=store, patient=store.patient(), events=Events(), flows=house.flows, limits=house.limits, now=now
+    )
+    kinds = {house.world.name: house.world}
+    async with open_sessions(services, kinds, house.policy, check_url=lambda url: None, grace=35) as sessions:
+        yield sessions
 
 
 @asynccontextmanager

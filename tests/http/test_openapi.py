@@ -1,5 +1,7 @@
 """The document that is served, and whether it tells the truth about the API that is served."""
 
+import json
+import re
 import subprocess
 import sys
 from functools import partial
@@ -12,6 +14,7 @@ from tests.http.front import TOKENS, SignedProvider, front
 from wad.config.model import Http
 from wad.content import CONTENT_TYPES
 from wad.http import auth
+from wad.http.routes import OPERATIONS
 from wad.http.server import serve_http
 from wad.http.sockets import bind
 from wad.providers.base import Capabilities
@@ -61,4 +64,31 @@ async def test_schemathesis_finds_nothing(monkeypatch):
                 },
             )
         stop.set()
-    assert done.returncode == 0, done.stdout.decode()[-20_000:]
+    said = done.stdout.decode()
+    assert done.returncode == 0, said[-20_000:]
+    assert f"Tested: {len(OPERATIONS) - 1}" in said  # all but the event stream
+
+
+async def test_the_document_describes_what_is_served(autojump_clock):
+    """Every operation with its method and path, its bodies and its problems, and no reference into nowhere."""
+    async with front() as ask:
+        document = (await ask("GET", "/openapi.json")).json
+    assert document["openapi"].startswith("3.1")
+    described = {(path, method.upper()) for path, item in document["paths"].items() for method in item}
+    assert described == {(op.path, op.method) for op in OPERATIONS}
+    for op in OPERATIONS:
+        answers = document["paths"][op.path][op.method.lower()]["responses"]
+        assert answers.keys() == {str(status) for status in op.answers.keys() | op.refusals}
+    names = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
+    assert names <= document["components"]["schemas"].keys()
+
+
+async def test_no_secret_can_be_read(autojump_clock):
+    """No schema of an answer holds a credential's value."""
+    async with front() as ask:
+        schemas = (await ask("GET", "/openapi.json")).json["components"]["schemas"]
+    assert schemas["SessionView"]["properties"]["credentials"]["additionalProperties"]["$ref"].endswith(
+        "/Secret"
+    )
+    assert schemas["SettingsView"]["properties"]["flowSecret"]["anyOf"][0].get("type") != "string"
+    assert schemas["Secret"]["properties"] == {"set": {"type": "boolean", "default": True}}

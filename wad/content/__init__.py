@@ -213,6 +213,7 @@ To: TypeAlias = Annotated[
     Annotated[PhoneOrJid, Tag("address")] | Annotated[Recipient, Tag("person")], Discriminator(_form)
 ]
 
+
 def _set(name: str) -> dict[str, Any]:
     return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
 
@@ -226,9 +227,7 @@ _ONE_CONTENT: Final[list[dict[str, Any]]] = [
         ]
     },
 ]
-_ONE_SESSION: Final[dict[str, Any]] = {
-    "oneOf": [_set(name) for name in ("sessionId", "shopId")]
-}
+_ONE_SESSION: Final[dict[str, Any]] = {"oneOf": [_set(name) for name in ("sessionId", "shopId")]}
 
 
 class MessageBody(Model, json_schema_extra={"allOf": list(_ONE_CONTENT)}):

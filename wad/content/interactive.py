@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from wad.content.plain import Document, FreeObject, Link, MediaRef, Text, one_of
-from wad.validation import Model
+from wad.validation import WHOLE, Model
 
 
 class Body(Model):
@@ -224,7 +224,7 @@ class AddressRequest(Model):
 
 
 class UrlCard(Model):
-    card_index: Annotated[int, Field(ge=0)]
+    card_index: Annotated[int, Field(ge=0), WHOLE]
     type: Literal["cta_url"]
     header: Header | None = None
     body: Body | None = None
@@ -232,7 +232,7 @@ class UrlCard(Model):
 
 
 class ProductCard(Model):
-    card_index: Annotated[int, Field(ge=0)]
+    card_index: Annotated[int, Field(ge=0), WHOLE]
     type: Literal["product"]
     header: Header | None = None
     body: Body | None = None
@@ -264,7 +264,7 @@ class CallPermission(Model):
 
 class CallParameters(Model):
     display_text: Text | None = None
-    ttl_minutes: Annotated[int, Field(ge=1)] | None = None
+    ttl_minutes: Annotated[int, Field(ge=1), WHOLE] | None = None
     payload: Text | None = None
 
 

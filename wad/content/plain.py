@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from wad.validation import Model, shaped
+from wad.validation import WHOLE, Model, shaped
 
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 #: Spelled out, because `\s` is not the same set of characters in Python and in JSON Schema.
@@ -160,4 +160,4 @@ class Reaction(Model):
 class Poll(Model):
     name: Text
     options: Annotated[list[Text], Field(min_length=2)]
-    selectable_count: Annotated[int, Field(ge=0)] | None = None
+    selectable_count: Annotated[int, Field(ge=0), WHOLE] | None = None

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from wad.content.interactive import ProductSection
 from wad.content.plain import Document, FreeObject, MediaRef, Place, Text
-from wad.validation import Model, shaped
+from wad.validation import WHOLE, Model, shaped
 
 
 class TextParameter(Model):
@@ -22,7 +22,7 @@ class Currency(Model):
 
     fallback_value: Text
     code: Annotated[str, *shaped(r"[A-Z]{3}", "must be a currency code, such as MXN")]
-    amount1000: int
+    amount1000: Annotated[int, WHOLE]
 
 
 class CurrencyParameter(Model):
@@ -96,7 +96,7 @@ class ActionParameter(Model):
 
 
 class Offer(Model):
-    expiration_time_ms: Annotated[int, Field(ge=0)]
+    expiration_time_ms: Annotated[int, Field(ge=0), WHOLE]
 
 
 class OfferParameter(Model):
@@ -133,7 +133,8 @@ class BodyComponent(Model):
 
 def _index(value: Any) -> Any:
     """Meta's examples show the index as a string; people write a number."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return str(int(value)) if whole and not isinstance(value, bool) else value
 
 
 IndexText: TypeAlias = Annotated[str, *shaped(r"[0-9]{1,2}", "must be the button's number, from 0")]
@@ -155,7 +156,7 @@ class OfferComponent(Model):
 
 
 class TemplateCard(Model):
-    card_index: Annotated[int, Field(ge=0)]
+    card_index: Annotated[int, Field(ge=0), WHOLE]
     components: list[
         Annotated[HeaderComponent | BodyComponent | ButtonComponent, Field(discriminator="type")]
     ]

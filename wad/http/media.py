@@ -66,7 +66,9 @@ async def upload(api: Api, exchange: Exchange) -> Answer:
         data = await trio.to_thread.run_sync(file.read)
         if not data:
             raise invalid([FieldError("/file", "is empty")])
-        media = await api.sessions.upload(session.session_id, data, mime_type=mime_type, filename=filename)
+        media = await api.sessions.calls.upload(
+            session.session_id, data, mime_type=mime_type, filename=filename
+        )
     view = MediaView(
         media_id=media.media_id,
         session_id=media.session_id,
@@ -114,7 +116,7 @@ async def download(api: Api, exchange: Exchange) -> Answer:
         raise NotFound(what)
     exchange.principal.require_sight(api.sessions.session(media.session_id).shop_id, what)
     async with AsyncExitStack() as opening:
-        content = await opening.enter_async_context(api.sessions.download(media))
+        content = await opening.enter_async_context(api.sessions.calls.download(media))
         body = FileBody(content, opening.pop_all())
     return Answer(body, 200, _file_headers(media, content), _mime(content.mime_type))
 

@@ -10,9 +10,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import wad
+from wad.content import SendBody
 from wad.http.operations import Access, Body, Operation, Result
 from wad.http.problems import MEDIA_TYPE, Problem
-from wad.http.schemas import NewSessionBody, SessionPatch
+from wad.http.schemas import BulkBody, NewSessionBody, SessionPatch
 
 _REF: Final = "#/components/schemas/"
 _STATUS: Final = {
@@ -50,6 +51,8 @@ def document(operations: Iterable[Operation], providers: Sequence[str]) -> dict[
         raise AssertionError(f"two schemas of one name: {clash}")
     for body in (NewSessionBody, SessionPatch):
         components[body.__name__]["properties"]["provider"] = {"type": "string", "enum": list(providers)}
+    # Checked one by one, so that one which is refused leaves the others alone.
+    components[BulkBody.__name__]["properties"]["messages"]["items"] = {"$ref": f"{_REF}{SendBody.__name__}"}
     paths: dict[str, Any] = {}
     for op in operations:
         paths.setdefault(op.path, {})[op.method.lower()] = _operation(op, answers)

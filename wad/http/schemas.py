@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field
 
 from wad.content import Id, Instant, Phone
-from wad.validation import Model, shaped
+from wad.validation import WHOLE, Model, shaped
 
 SessionName: TypeAlias = Annotated[
     str,
@@ -28,7 +28,7 @@ Provider: TypeAlias = Annotated[
 class RetrySettings(Model):
     """When sending gives up: tries, and seconds."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = None
     max_age: Annotated[float, Field(gt=0, le=30 * 86400)] | None = None
 
 
@@ -36,7 +36,7 @@ class SettingsBody(Model):
     """A session's own word over the configuration's. `rate`: sends a second."""
 
     rate: Annotated[float, Field(gt=0, le=10_000)] | None = None
-    burst: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    burst: Annotated[int, Field(ge=1, le=100_000), WHOLE] | None = None
     flow_url: Url | None = None
     flow_secret: SecretText | None = None
     base_url: Url | None = None
@@ -85,18 +85,7 @@ class ReadBody(Model):
 class BulkBody(Model):
     """Each message is taken, or refused, by itself."""
 
-    messages: Annotated[
-        list[Any],
-        Field(min_length=1, max_length=1000),
-        WithJsonSchema(
-            {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": 1000,
-                "items": {"$ref": "#/components/schemas/SendBody"},
-            }
-        ),
-    ]
+    messages: Annotated[list[Any], Field(min_length=1, max_length=1000)]
 
 
 # --- queries --------------------------------------------------------------------------------------
@@ -140,7 +129,7 @@ class Query(Model):
 
 
 _CURSOR: Final = "must be the next of an earlier answer"
-Limit: TypeAlias = Annotated[int, Field(ge=1, le=500)]
+Limit: TypeAlias = Annotated[int, Field(ge=1, le=500), WHOLE]
 SeqCursor: TypeAlias = Annotated[str, *shaped(r"[0-9a-f]{1,15}|[0-7][0-9a-f]{15}", _CURSOR)]
 NameCursor: TypeAlias = Annotated[str, *shaped(r"([0-9a-f]{2}){1,64}", _CURSOR)]
 

@@ -236,7 +236,7 @@ async def capabilities(api: Api, exchange: Exchange) -> Answer:
 
 
 async def groups(api: Api, exchange: Exchange) -> Answer:
-    found = await api.sessions.groups(_session(api, exchange).session_id)
+    found = await api.sessions.calls.groups(_session(api, exchange).session_id)
     return Answer({"items": found, "next": None})
 
 
@@ -244,7 +244,7 @@ async def mark_read(api: Api, exchange: Exchange) -> Answer:
     session = _session(api, exchange)
     body: ReadBody = exchange.body
     typing = body.typing is True
-    await api.sessions.mark_read(session.session_id, MessageId(body.message_id), typing=typing)
+    await api.sessions.calls.mark_read(session.session_id, MessageId(body.message_id), typing=typing)
     return Answer({"messageId": body.message_id, "read": True, "typing": typing})
 
 

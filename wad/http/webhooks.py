@@ -1,4 +1,4 @@
-"""Provider webhooks over HTTP: raw bytes in, 200 once they are on disk. The work is `Sessions.webhook`'s."""
+"""Provider webhooks over HTTP: raw bytes in, 200 once they are on disk. The work is `supervisor.webhooks`'s."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def handshake(api: Api, exchange: Exchange) -> Answer:
     """
     query: HandshakeQuery = exchange.query
     provider, session_id = _addressed(exchange)
-    known = api.sessions.handshake(provider, session_id, token=query.verify_token)
+    known = api.sessions.webhooks.handshake(provider, session_id, token=query.verify_token)
     if query.mode != "subscribe" or not known or len(query.challenge) > _CHALLENGE:
         raise Forbidden("the handshake's verify token is not the one agreed")
     return Answer(query.challenge.encode(), media_type="text/plain; charset=utf-8")
@@ -48,7 +48,7 @@ async def take(api: Api, exchange: Exchange) -> Answer:
     body = await body_of(exchange.request)
     headers = {name.lower(): value for name, value in exchange.request.headers.items()}
     try:
-        taken = await api.sessions.webhook(provider, session_id, headers, body)
+        taken = await api.sessions.webhooks.take(provider, session_id, headers, body)
     except WadError as error:
         _tell(api, provider, _RESULTS.get(type(error), "malformed"), began)
         raise
