@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import trio
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 TOKEN = "wad_test_" + "t" * 32
+SERVE = (sys.executable, "-m", "wad", "serve")
 
 
 def free_port() -> int:
@@ -27,43 +31,61 @@ class Daemon:
     """`wad serve` over a configuration of its own. It can be killed and started again."""
 
     def __init__(
-        self, directory: Path, config: dict[str, Any], *, environ: dict[str, str] | None = None
+        self,
+        directory: Path,
+        config: dict[str, Any],
+        *,
+        environ: dict[str, str] | None = None,
+        command: Sequence[str] = SERVE,
     ) -> None:
+        """*command* starts it, with `--config FILE` behind."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / "wad.log"
-        self._config = directory / "wad.yaml"
+        self.config_file = directory / "wad.yaml"
+        self._command = command
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
-        config = {
+        self.config: dict[str, Any] = {
             "http": {"bind": [f"127.0.0.1:{self.port}"]},
             "store": {"url": "embedded", "data_dir": str(directory / "var")},
             "auth": {"tokens": [{"name": "test", "token": TOKEN, "scope": "admin"}]},
             "limits": {"requests_per_second": 100_000, "request_burst": 100_000},
             **config,
         }
-        self._config.write_text(yaml.safe_dump(config))
+        self.configure()
+
+    def configure(self, **sections: Any) -> None:
+        """Write the file anew, with *sections* in place of those it had."""
+        self.config |= sections
+        self.config_file.write_text(yaml.safe_dump(self.config))
 
     @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
 
-    def client(self, **more: Any) -> httpx.AsyncClient:
+    def client(self, token: str = TOKEN, **more: Any) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            base_url=self.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60, **more
+            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=60, **more
         )
+
+    # --- its life ---------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Start it, and return once it is ready."""
+        self.launch()
+        await self.until_ready()
+
+    def launch(self) -> None:
+        """Start it, and return at once."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: ASYNC220  forks in a millisecond
-                [sys.executable, "-m", "wad", "serve", "--config", str(self._config)],
+            self._process = subprocess.Popen(
+                [*self._command, "--config", str(self.config_file)],
                 stdout=log,
                 stderr=log,
                 env=self._environ,
             )
-        await self.until_ready()
 
     async def until_ready(self, seconds: float = 60) -> None:
         assert self._process is not None
@@ -79,12 +101,9 @@ class Daemon:
                         pass
                     await trio.sleep(0.05)
 
-    def tail(self, most: int = 3000) -> str:
-        return self.log.read_text(errors="replace")[-most:]
-
     def kill(self) -> None:
         """As a power cut for the process: no code of its runs any more."""
-        self._signal(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         assert self._process is not None
         self._process.wait()
 
@@ -92,11 +111,23 @@ class Daemon:
         """Ask it to end; its exit status."""
         if self._process is None or self._process.poll() is not None:
             return -1
-        self._signal(signum)
-        with trio.fail_after(90):
-            return await trio.to_thread.run_sync(self._process.wait)
+        self.signal(signum)
+        return await self.ended()
 
-    def _signal(self, signum: signal.Signals) -> None:
+    async def ended(self, seconds: float = 90) -> int:
+        """Its exit status, once it has ended by itself."""
+        assert self._process is not None
+        with trio.fail_after(seconds):
+            while True:
+                if (status := self._process.poll()) is not None:
+                    return status
+                await trio.sleep(0.02)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def signal(self, signum: signal.Signals) -> None:
         os.kill(self.pid, signum)
 
     def end(self) -> None:
@@ -104,3 +135,28 @@ class Daemon:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+
+    # --- what it tells ----------------------------------------------------------------------------
+
+    def tail(self, most: int = 3000) -> str:
+        return self.log.read_text(errors="replace")[-most:]
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Its log lines of that name, of all its lives."""
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.startswith("{")]
+        return [line for line in map(json.loads, lines) if line.get("event") == event]
+
+    async def metrics(self) -> dict[str, float]:
+        """Every sample by its name and labels: `wad_store_up`, `wad_dead_letters{direction="outbound"}`."""
+        async with self.client() as client:
+            answer = await client.get("/metrics")
+        assert answer.status_code == 200, answer.text
+        return {
+            sample.name + _labels(sample.labels): sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+        }
+
+
+def _labels(labels: dict[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{labels[name]}"' for name in sorted(labels)) + "}" if labels else ""

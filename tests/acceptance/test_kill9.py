@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pytest
 import trio
 
 from tests.acceptance.daemon import Daemon
-from tests.acceptance.town import Town, all_messages, town
+from tests.acceptance.town import all_messages, running, town
 from tests.store.secantus import Secantus
 
 # The callers' own requests die with the daemon, and httpx leaves their bodies' generators to the collector.
@@ -77,16 +76,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, 
         }
     finally:
         server.stop()
-
-
-@asynccontextmanager
-async def running(here: Town, directory: Path, **config: Any) -> AsyncIterator[Daemon]:
-    daemon = Daemon(directory, here.config(**config))
-    await daemon.start()
-    try:
-        yield daemon
-    finally:
-        daemon.end()
 
 
 async def settled(daemon: Daemon) -> list[dict[str, Any]]:

@@ -40,6 +40,8 @@ class Flow:
 
     def __init__(self) -> None:
         self.heard: Counter[str] = Counter()
+        self.events: list[dict[str, Any]] = []
+        self.refused = 0
         self.down = False
         self.url = ""
         self.app = QuartTrio("flow")
@@ -48,7 +50,9 @@ class Flow:
     async def _answer(self) -> Response | tuple[str, int]:
         event = json.loads(await request.get_data())
         if self.down:
+            self.refused += 1
             return "", 503
+        self.events.append(event)
         if event["type"] != "message.received":
             return "", 204
         said = event["data"]["text"]["body"]
@@ -64,10 +68,11 @@ class Town:
         self.flow = flow
         self.client = httpx.AsyncClient(timeout=60)
 
-    def config(self, **more: Any) -> dict[str, Any]:
+    def config(self, cloud_api: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         """A daemon's configuration that leads it here."""
+        provider = {"base_url": self.sandbox_url, "rate": 10_000, "burst": 10_000, **(cloud_api or {})}
         return {
-            "providers": {"cloud_api": {"base_url": self.sandbox_url, "rate": 10_000, "burst": 10_000}},
+            "providers": {"cloud_api": provider},
             "flow": {"url": self.flow.url},
             "guard": {"allow": ["127.0.0.0/8"]},
             **more,
@@ -91,15 +96,23 @@ class Town:
                 return entries
             entries += page
 
-    async def writes(self, phone: str, text: str) -> None:
+    async def fault(
+        self, kind: str, *, match: Any = None, times: int | None = 1, name: str = "", **more: Any
+    ) -> None:
+        """Have what *match* describes go wrong so, *times* times (None: for ever, or until its *name* is removed)."""
+        script: Any = {"fault": {"kind": kind, **more}, "match": match or {}, "times": times, "id": name}
+        await self.control("POST", "/faults", **script)
+
+    async def writes(self, phone: str, text: str, **more: Any) -> dict[str, Any]:
         """A customer writes to the number."""
         body: Any = {
             "phoneNumberId": NUMBER,
             "from": {"phone": phone},
             "type": "text",
             "text": {"body": text},
+            **more,
         }
-        await self.control("POST", "/inbound", **body)
+        return await self.control("POST", "/inbound", **body)
 
     async def until_quiet(self, seconds: float = 120) -> None:
         """Return once no webhook is on its way."""
@@ -149,6 +162,17 @@ async def town(directory: Path, **settings: Any) -> AsyncIterator[Town]:
             with trio.CancelScope(shield=True):
                 await here.client.aclose()
             nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def running(here: Town, directory: Path, **config: Any) -> AsyncIterator[Daemon]:
+    """A daemon that is led to *here*, ready."""
+    daemon = Daemon(directory, here.config(**config))
+    try:
+        await daemon.start()
+        yield daemon
+    finally:
+        daemon.end()
 
 
 async def all_messages(daemon: Daemon, **query: Any) -> list[dict[str, Any]]:
