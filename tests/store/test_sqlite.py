@@ -17,9 +17,10 @@ from tests.store.made import a_message, a_session, an_item, inbound
 from wad.errors import StoreUnavailable
 from wad.models import Credentials, MessageQuery, Settings
 from wad.secrets import Vault
+from wad.store import sql
 from wad.store.base import Query, StoreUnusable
 from wad.store.open import FILE, open_store
-from wad.store.sqlite import _select, open_sqlite
+from wad.store.sqlite import open_sqlite
 from wad.store.tables import BY_NAME, TABLES
 
 MASTER = os.urandom(32)
@@ -203,8 +204,8 @@ async def test_commits_are_durable_and_the_log_is_used(store):
 async def test_every_query_has_its_index(store, query, index):
     """Without statistics, on the empty tables of a new store: the plan does not hang on what is in them."""
     table = BY_NAME[query.table]
-    sql, values = _select(table, query, tuple(table.columns))
-    plan = store._engine._writer.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+    statement, values = sql.select(table, query, tuple(table.columns))
+    plan = store._engine._writer.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
     assert any(row[3].endswith(index) for row in plan), [row[3] for row in plan]
 
 

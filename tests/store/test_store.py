@@ -146,7 +146,7 @@ async def test_sessions_are_listed_by_id_and_filtered(store):
 
 async def test_all_sessions_come_once_each(store, monkeypatch):
     """Restoring walks every page, the last full one included."""
-    monkeypatch.setattr("wad.store.store.PAGE", 4)
+    monkeypatch.setattr("wad.store.sessions.PAGE", 4)
     for number in range(8):
         await store.add_session(a_session(f"s{number}"))
     pages = [[session.session_id for session in page] async for page in store.all_sessions()]

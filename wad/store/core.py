@@ -5,21 +5,24 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import trio
 
 from wad.errors import NotFound, StoreUnavailable
+from wad.models import InboxItem, OutboundMessage, Session
 from wad.secrets import Vault
-from wad.store.base import Engine, Insert, Query, Result, Row, Write
+from wad.store.base import Engine, Insert, Query, Result, Row, Where, Write
 from wad.store.commit import GroupCommit
 from wad.store.doubts import Doubts
 
 log = logging.getLogger("wad.store")
 T = TypeVar("T")
+AnyRecord: TypeAlias = Session | OutboundMessage | InboxItem
 
 _FIRST_WAIT: Final = 0.1  # seconds, doubling
 _LONGEST_WAIT: Final = 2.0
+PURGE: Final = 1000  # rows a step: some 20 ms of the writer, in which commits wait
 PAGE: Final = 500  # rows of one read, and values of one `IN`
 
 
@@ -108,6 +111,22 @@ class Core:
             rows += await self._find(Query(table=query.table, where=where, columns=query.columns))
         return rows
 
+    async def _count(self, table: str, where: Where, *, by: str) -> dict[Any, int]:
+        return await self._call("count", lambda: self._engine.count(table, where, by), self._reads)
+
+    async def _remove(self, table: str, column: str, before: int, where: Where) -> int:
+        """Purge in steps that let commits through; how many rows went."""
+        removed = 0
+        while True:
+            step = await self._call(
+                "purge",
+                lambda: self._engine.purge(table, column, before, limit=PURGE, where=where),
+                self._writes,
+            )
+            removed += step
+            if step < PURGE:
+                return removed
+
     async def _write(self, writes: Sequence[Write]) -> list[Result]:
         return await self._call("write", lambda: self._commit(writes), self._writes)
 
@@ -176,3 +195,14 @@ class Core:
             await self._write([Insert("meta", {"name": name, "value": wrapped})])
             rows = await self._find(Query(table="meta", where={"name": name}))
         self._vault.learn("", rows[0]["value"])
+
+
+def check_revs(old: AnyRecord, new: AnyRecord) -> None:
+    """Refuse a record that could not be told from the one it replaces."""
+    if old.rev == new.rev:
+        raise ValueError("the new record needs a rev of its own: make it with moved() or new_rev()")
+
+
+def asked(**columns: Any) -> dict[str, Any]:
+    """Those columns of a query that somebody asked for."""
+    return {column: value for column, value in columns.items() if value is not None}

@@ -5,13 +5,7 @@ Correctness rests on single documents alone: `_id`s that wad chooses, and update
 replace. No transaction, no findAndModify, and no faith in the driver's retries: what an error leaves unknown
 is settled by doing the same write again, which tells its own work by its `rev`.
 
-    error                                        what it means             what is done
-    server selection, connection, NotPrimary     not attempted, or unknown the same again, within the budget
-    network timeout, time limit exceeded         unknown                   the same again, within the budget
-    write concern failed (64, 100, ...)          applied, maybe not safe   the same again, within the budget
-    duplicate key                                in the way, or our own    read the row: our rev is success
-    a document or command that is wrong          ours                      goes up as it is
-    anything else                                the server's affair       StoreUnavailable
+`wad.store.mongo_errors` has the table of what each error means.
 """
 
 from __future__ import annotations
@@ -30,16 +24,7 @@ import trio
 from bson.int64 import Int64
 from pymongo import ASCENDING, DESCENDING, DeleteMany, IndexModel, MongoClient, ReadPreference, UpdateOne
 from pymongo.collection import Collection
-from pymongo.errors import (
-    BulkWriteError,
-    ConfigurationError,
-    ConnectionFailure,
-    DocumentTooLarge,
-    InvalidURI,
-    OperationFailure,
-    PyMongoError,
-    WTimeoutError,
-)
+from pymongo.errors import BulkWriteError, ConfigurationError, InvalidURI, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -57,6 +42,7 @@ from wad.store.base import (
     Where,
     Write,
 )
+from wad.store.mongo_errors import DUPLICATE, OURS, NotDurable, is_ours, may_pass
 from wad.store.threads import Threads
 
 T = TypeVar("T")
@@ -79,19 +65,6 @@ _DEFAULTS: Final[dict[str, Any]] = {
 }
 #: Durable is not the URI's to decide.
 _SAFE: Final = WriteConcern("majority", wtimeout=5000, j=True)
-
-_DUPLICATE: Final = 11000
-#: Codes after which the same operation may succeed: elections, shutdowns, conflicts, time limits.
-_PASSING: Final = frozenset(
-    {6, 7, 24, 46, 50, 64, 89, 91, 100, 112, 134, 189, 202, 262, 317, 358, 9001, 10107, 11600, 11602, 13435}
-    | {13436}
-)
-#: Codes of what we ask for wrongly. Waiting would never end.
-_OURS: Final = frozenset({2, 9, 14, 26, 40, 52, 55, 56, 57, 59, 66, 67, 72, 85, 86, 121, 10334, 17419})
-
-
-class _AgainError(Exception):
-    """A bulk write whose durability is not known."""
 
 
 class MongoEngine:
@@ -168,10 +141,10 @@ class MongoEngine:
             try:
                 with pymongo.timeout(max(0.001, deadline - time.monotonic())):
                     return work()
-            except (PyMongoError, _AgainError) as error:
-                if _is_ours(error):
+            except (PyMongoError, NotDurable) as error:
+                if is_ours(error):
                     raise
-                if not _may_pass(error) or time.monotonic() + wait >= deadline:
+                if not may_pass(error) or time.monotonic() + wait >= deadline:
                     text = re.split(r" \(configured timeouts|, Timeout:", str(error))[0]  # then come pages
                     raise StoreUnavailable(f"MongoDB: {text}", retry_after=2.0) from error
             time.sleep(wait)
@@ -311,12 +284,12 @@ class _Flush:
         except BulkWriteError as error:
             details: Mapping[str, Any] = error.details or {}
             errors = details.get("writeErrors", [])
-            if others := [each["code"] for each in errors if each["code"] != _DUPLICATE]:
-                if _OURS.intersection(others):
+            if others := [each["code"] for each in errors if each["code"] != DUPLICATE]:
+                if OURS.intersection(others):
                     raise
-                raise _AgainError(f"a write failed with code {others[0]}") from error
+                raise NotDurable(f"a write failed with code {others[0]}") from error
             if failed := details.get("writeConcernErrors"):
-                raise _AgainError(f"write concern: {failed[0].get('errmsg')}") from error
+                raise NotDurable(f"write concern: {failed[0].get('errmsg')}") from error
             return {each["index"]: _index_of(each) for each in errors}
         return {}
 
@@ -368,28 +341,6 @@ def _index_of(error: Mapping[str, Any]) -> str:
     else:
         raise RuntimeError(f"a duplicate key error that names no index: {error.get('errmsg')}")
     return "key" if name in ("_id", "_id_") else name
-
-
-def _may_pass(error: Exception) -> bool:
-    match error:
-        case _AgainError() | ConnectionFailure() | WTimeoutError():
-            return True
-        case OperationFailure(code=code):
-            return code in _PASSING
-        case PyMongoError(timeout=True):
-            return True
-        case _:
-            return False
-
-
-def _is_ours(error: Exception) -> bool:
-    match error:
-        case DocumentTooLarge() | BulkWriteError():
-            return True
-        case OperationFailure(code=code):
-            return code in _OURS
-        case _:
-            return False
 
 
 async def open_mongo(uri: str, database: str, *, budget: float = _BUDGET) -> MongoEngine:

@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar
 import trio
 
 from wad.errors import StoreUnavailable
+from wad.store import sql
 from wad.store.base import (
     Delete,
     Insert,
@@ -40,7 +41,6 @@ from wad.store.threads import Threads
 T = TypeVar("T")
 
 _READERS: Final = 4  # connections; a read takes some 100 µs, nearly all of it the hop to a thread
-_ROWS: Final = 64  # most rows of one statement: 64 x 20 values, far below SQLite's limit of 32,766
 _BUSY: Final = 5.0  # seconds to wait for another process's lock before 503
 
 
@@ -62,6 +62,7 @@ class SQLiteEngine:
             self._writer = self._connect()
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=FULL")
+            self._writer.execute("PRAGMA secure_delete=FAST")  # a deleted session's data key is overwritten
             self._writer.execute("PRAGMA cache_size=-16384")  # 16 MiB: message ids are random in their index
             self._writer.execute("PRAGMA wal_autocheckpoint=4000")  # pages: 16 MB, some 20,000 messages
             self._readers = [self._connect() for _ in range(_READERS)]
@@ -92,22 +93,22 @@ class SQLiteEngine:
     async def find(self, query: Query) -> list[Row]:
         table = self._tables[query.table]
         columns = query.columns or tuple(table.columns)
-        sql, values = _select(table, query, columns)
-        rows = await self._read(lambda db: db.execute(sql, values).fetchall())
+        statement, values = sql.select(table, query, columns)
+        rows = await self._read(lambda db: db.execute(statement, values).fetchall())
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
     async def count(self, table: str, where: Where, by: str) -> dict[Any, int]:
-        condition, values = _where(where)
-        sql = f"SELECT {by}, count(*) FROM {table} WHERE {condition} GROUP BY 1"  # noqa: S608
-        return dict(await self._read(lambda db: db.execute(sql, values).fetchall()))
+        condition, values = sql.where(where)
+        statement = f"SELECT {by}, count(*) FROM {table} WHERE {condition} GROUP BY 1"  # noqa: S608
+        return dict(await self._read(lambda db: db.execute(statement, values).fetchall()))
 
     async def purge(self, table: str, column: str, before: int, *, limit: int, where: Where) -> int:
-        condition, values = _where(where)
-        sql = (
+        condition, values = sql.where(where)
+        statement = (
             f"DELETE FROM {table} WHERE rowid IN "  # noqa: S608
             f"(SELECT rowid FROM {table} WHERE {column} < ? AND {condition} LIMIT ?)"
         )
-        return await self._write(lambda db: db.execute(sql, (before, *values, limit)).rowcount)
+        return await self._write(lambda db: db.execute(statement, (before, *values, limit)).rowcount)
 
     async def ping(self) -> None:
         await self._read(lambda db: db.execute("SELECT 1").fetchone())
@@ -154,18 +155,8 @@ class SQLiteEngine:
 
     def _make(self, tables: Sequence[Table], db: sqlite3.Connection) -> None:
         for table in tables:
-            columns = ", ".join(
-                f"{name} {kind}{' PRIMARY KEY' if name == table.key else ''}"
-                for name, kind in table.columns.items()
-            )
-            db.execute(f"CREATE TABLE IF NOT EXISTS {table.name} ({columns})")
-            for index in table.indexes:
-                db.execute(
-                    f"CREATE {'UNIQUE ' if index.unique else ''}INDEX IF NOT EXISTS "
-                    f"{table.name}_{index.name} ON {table.name} "
-                    f"({', '.join(index.columns)})"
-                    + (f" WHERE {index.partial} IS NOT NULL" if index.partial else "")
-                )
+            for statement in sql.create(table):
+                db.execute(statement)
 
     def _flush(self, writes: Sequence[Write], db: sqlite3.Connection) -> list[Result]:
         results: list[Result] = [None] * len(writes)
@@ -174,18 +165,18 @@ class SQLiteEngine:
         for at, write in enumerate(writes):
             match write:
                 case Delete(table=table, where=where):
-                    condition, values = _where(where)
+                    condition, values = sql.where(where)
                     db.execute(f"DELETE FROM {table} WHERE {condition}", values)  # noqa: S608
                 case Insert(table=table):
                     inserts[table].append(at)
                 case Update(table=table, changes=changes):
                     updates[table, tuple(changes)].append(at)
         for table, places in inserts.items():
-            for chunk in _chunks(places):
+            for chunk in sql.chunks(places):
                 rows = [write.row for at in chunk if isinstance(write := writes[at], Insert)]
                 _place(results, chunk, self._insert(db, self._tables[table], rows))
         for (table, columns), places in updates.items():
-            for chunk in _chunks(places):
+            for chunk in sql.chunks(places):
                 some = [write for at in chunk if isinstance(write := writes[at], Update)]
                 _place(results, chunk, self._update(db, self._tables[table], columns, some))
         return results
@@ -193,7 +184,7 @@ class SQLiteEngine:
     def _insert(self, db: sqlite3.Connection, table: Table, rows: Sequence[Row]) -> list[Result]:
         columns = tuple(table.columns)
         values = [row.get(column) for row in rows for column in columns]
-        if db.execute(_insert_sql(table.name, columns, len(rows)), values).rowcount == len(rows):
+        if db.execute(sql.insert(table.name, columns, len(rows)), values).rowcount == len(rows):
             return [None] * len(rows)
         return [self._why_not_inserted(db, table, row) for row in rows]
 
@@ -207,8 +198,8 @@ class SQLiteEngine:
         self, db: sqlite3.Connection, table: Table, columns: tuple[str, ...], updates: Sequence[Update]
     ) -> list[Result]:
         values = [v for u in updates for v in (u.key, u.rev, *u.changes.values())]
-        sql = _update_sql(table.name, table.key, columns, len(updates))
-        if db.execute(sql, values).rowcount == len(updates):
+        statement = sql.update(table.name, table.key, columns, len(updates))
+        if db.execute(statement, values).rowcount == len(updates):
             return [True] * len(updates)
         return [self._what_was_updated(db, table, update) for update in updates]
 
@@ -216,8 +207,8 @@ class SQLiteEngine:
         rev = self._rev(db, table, update.key)
         if rev != update.rev:
             return bool(rev == update.changes["rev"])
-        sql = f"SELECT * FROM {table.name} WHERE {table.key} = ?"  # noqa: S608
-        row = dict(zip(table.columns, db.execute(sql, (update.key,)).fetchone(), strict=True))
+        statement = f"SELECT * FROM {table.name} WHERE {table.key} = ?"  # noqa: S608
+        row = dict(zip(table.columns, db.execute(statement, (update.key,)).fetchone(), strict=True))
         return self._taken(db, table, {**row, **update.changes})  # nothing else can have been in the way
 
     def _rev(self, db: sqlite3.Connection, table: Table, key: Scalar) -> int | None:
@@ -230,7 +221,7 @@ class SQLiteEngine:
         for index in table.indexes:
             if not index.unique or (index.partial is not None and row.get(index.partial) is None):
                 continue
-            condition, values = _where({column: row.get(column) for column in index.columns})
+            condition, values = sql.where({column: row.get(column) for column in index.columns})
             holder = db.execute(
                 f"SELECT {table.key} FROM {table.name} WHERE {condition}",  # noqa: S608
                 values,
@@ -238,80 +229,6 @@ class SQLiteEngine:
             if holder is not None and holder[0] != row[table.key]:
                 return index.name
         raise RuntimeError(f"a row of {table.name} was refused, and no unique index tells why")
-
-
-# --- SQL --------------------------------------------------------------------------------------------
-# Names come from `wad.store.tables` alone, values are always bound. Names are not quoted: SQLite takes a quoted
-# name that it does not know for a text, and finds nothing instead of failing.
-
-
-def _where(where: Where) -> tuple[str, list[Scalar]]:
-    terms, values = ["1"], list[Scalar]()
-    for column, wanted in where.items():
-        if wanted is None:
-            terms.append(f"{column} IS NULL")
-        elif isinstance(wanted, tuple):
-            terms.append(f"{column} IN ({', '.join('?' * len(wanted))})")
-            values += wanted
-        else:
-            terms.append(f"{column} = ?")
-            values.append(wanted)
-    return " AND ".join(terms), values
-
-
-def _select(table: Table, query: Query, columns: tuple[str, ...]) -> tuple[str, list[Scalar]]:
-    condition, values = _where(query.where)
-    order = query.order or table.key
-    for column, operator, bound in (
-        (order, ">", query.after),
-        (order, "<", query.before),
-        *((column, ">=", low) for column, low in query.minimum.items()),
-    ):
-        if bound is not None:
-            condition += f" AND {column} {operator} ?"
-            values.append(bound)
-    sql = (
-        f"SELECT {', '.join(columns)} FROM {table.name} WHERE {condition} "  # noqa: S608
-        f"ORDER BY {order}{' DESC' if query.descending else ''}"
-    )
-    if query.limit is not None:
-        sql += " LIMIT ?"
-        values.append(query.limit)
-    return sql, values
-
-
-@functools.lru_cache(256)
-def _insert_sql(table: str, columns: tuple[str, ...], rows: int) -> str:
-    row = f"({', '.join('?' * len(columns))})"
-    return (
-        f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) "  # noqa: S608
-        f"VALUES {', '.join([row] * rows)}"
-    )
-
-
-@functools.lru_cache(256)
-def _update_sql(table: str, key: str, columns: tuple[str, ...], rows: int) -> str:
-    row = f"({', '.join('?' * (2 + len(columns)))})"
-    sets = ", ".join(f"{column} = v.column{at}" for at, column in enumerate(columns, 3))
-    return (
-        f"UPDATE OR IGNORE {table} SET {sets} FROM (VALUES {', '.join([row] * rows)}) AS v "  # noqa: S608
-        f"WHERE {table}.{key} = v.column1 AND {table}.rev = v.column2"
-    )
-
-
-def _place(results: list[Result], places: Sequence[int], some: Sequence[Result]) -> None:
-    for at, result in zip(places, some, strict=True):
-        results[at] = result
-
-
-def _chunks(places: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Runs of 64, 32, 16, ... so that few statements of different lengths have to be prepared."""
-    at, size = 0, _ROWS
-    while at < len(places):
-        while size > len(places) - at:
-            size //= 2
-        yield places[at : at + size]
-        at += size
 
 
 # --- files and errors -------------------------------------------------------------------------------
@@ -362,3 +279,8 @@ async def open_sqlite(path: Path, *, busy: float = _BUSY) -> SQLiteEngine:
             raise StoreUnusable(f"{path}: {error.strerror}") from error
 
     return await trio.to_thread.run_sync(make)
+
+
+def _place(results: list[Result], places: Sequence[int], some: Sequence[Result]) -> None:
+    for at, result in zip(places, some, strict=True):
+        results[at] = result

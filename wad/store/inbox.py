@@ -1,0 +1,88 @@
+"""Inbox items in the store: what the flow is still to be asked, and what it answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from wad.errors import StoreUnavailable
+from wad.models import InboxItem, Pending, new_rev
+from wad.secrets import Vault
+from wad.store import records
+from wad.store.base import Delete, Engine, Insert, Query, Row, Update, Where
+from wad.store.core import Core, check_revs
+from wad.store.doubts import MAX_DOUBTS
+
+
+class InboxStore(Core):
+    """Adds events once each, and moves them."""
+
+    def __init__(self, engine: Engine, vault: Vault) -> None:
+        super().__init__(engine, vault)
+        #: Rows whose insert failed, by session and dedupe key: they may be there.
+        self._lost: dict[tuple[str, str], Row] = {}
+
+    async def add_inbox(self, items: Sequence[InboxItem]) -> list[bool]:
+        """Store *items*; for each, whether it is new. One of the same session and dedupe key is not.
+
+        After StoreUnavailable a row may be there though nobody was told. When its provider sends it again, it
+        is the new one that stands, and new it is; if nobody does, the old one is in `open_inbox`.
+        """
+        await self._need_keys(item.session_id for item in items)
+        inserts = [Insert("inbox", records.inbox_row(_with_rev(item), self._vault)) for item in items]
+        lost = [
+            Delete("inbox", {"messageId": row["messageId"], "rev": row["rev"]})
+            for insert in inserts
+            if (row := self._lost.pop((insert.row["sessionId"], insert.row["dedupeKey"]), None))
+        ]
+        try:
+            results = await self._write([*lost, *inserts])
+        except StoreUnavailable:
+            for insert in inserts:
+                self._lost[insert.row["sessionId"], insert.row["dedupeKey"]] = {
+                    "messageId": insert.row["messageId"],
+                    "rev": insert.row["rev"],
+                }
+            while len(self._lost) > MAX_DOUBTS:
+                self._lost.pop(next(iter(self._lost)))
+            raise
+        return [taken is None for taken in results[len(lost) :]]
+
+    async def inbox_item(self, message_id: str) -> InboxItem | None:
+        return await self._one_inbox({"messageId": message_id})
+
+    async def inbox_by_dedupe(self, session_id: str, dedupe_key: str) -> InboxItem | None:
+        return await self._one_inbox({"sessionId": session_id, "dedupeKey": dedupe_key})
+
+    async def save_inbox(self, old: InboxItem, new: InboxItem) -> bool:
+        """Write *new* where the row is still *old*. The event itself is never rewritten."""
+        check_revs(old, new)
+        await self._need_keys([old.session_id])
+        changes = records.inbox_changes(old, new, self._vault)
+        [saved] = await self._write([Update("inbox", old.message_id, old.rev, changes)])
+        return saved is True
+
+    async def open_inbox(self, session_id: str) -> list[Pending]:
+        """What is still to be answered, or whose answer is still to be queued; by `seq`."""
+        rows = await self._find(
+            Query(
+                table="inbox",
+                where={"open": 1, "sessionId": session_id},
+                order="seq",
+                columns=records.PENDING_COLUMNS,
+            )
+        )
+        return [records.pending_of(row) for row in rows]
+
+    async def _one_inbox(self, where: Where) -> InboxItem | None:
+        found = await self._inbox_of(await self._find(Query(table="inbox", where=where)))
+        return found[0] if found else None
+
+    async def _inbox_of(self, rows: Sequence[Row]) -> list[InboxItem]:
+        await self._learn_keys(row["sessionId"] for row in rows)
+        return [records.inbox_of(row, self._vault) for row in rows]
+
+
+def _with_rev(item: InboxItem) -> InboxItem:
+    return item if item.rev else msgspec.structs.replace(item, rev=new_rev())
