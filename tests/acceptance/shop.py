@@ -23,7 +23,7 @@ _phones = itertools.count(1)
 
 def a_phone() -> str:
     """Of a customer whom nobody has written to yet."""
-    return f"+521557{next(_phones):06}"
+    return f"+521557{next(_phones):07}"
 
 
 class Shop:
@@ -122,8 +122,9 @@ class Shop:
         match = {"operation": "messages", "phoneNumberId": self.number, **(match or {})}
         await self.here.fault(kind, times=times, match=match, **more)
 
-    async def writes(self, phone: str, text: str, **more: Any) -> None:
-        await self.here.writes(phone, text, phoneNumberId=self.number, **more)
+    async def writes(self, phone: str, text: str, **more: Any) -> dict[str, Any]:
+        """A customer writes to this number."""
+        return await self.here.writes(phone, text, phoneNumberId=self.number, **more)
 
     async def sends(self) -> list[dict[str, Any]]:
         """What the network took from this number."""
