@@ -22,10 +22,10 @@ from wad.sandbox.inbound import Person, phone_key
 from wad.sandbox.ledger import Ledger
 from wad.sandbox.network import Customer, Group, Network, Number
 from wad.sandbox.provision import READY, put_number
+from wad.sandbox.server import ASGIApp
 from wad.sandbox.settings import Settings
 from wad.sandbox.traffic import Traffic
 from wad.sandbox.webhooks import Webhooks
-from wad.sandbox.wire import ASGIApp
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

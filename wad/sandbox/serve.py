@@ -21,7 +21,8 @@ from wad.sandbox.messaging import messaging_routes
 from wad.sandbox.objects import number_routes, object_routes
 from wad.sandbox.sandbox import Config, Sandbox
 from wad.sandbox.scripting import scripting_routes
-from wad.sandbox.wire import breakable, serve
+from wad.sandbox.server import serve
+from wad.sandbox.wire import breakable
 
 _ROUTES = (
     messaging_routes,
