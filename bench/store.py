@@ -16,6 +16,7 @@ import resource
 import sys
 import tempfile
 import time
+import tracemalloc
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -172,20 +173,22 @@ async def add_sessions(store: Store, count: int) -> None:
             nursery.start_soon(add, session)
 
 
-async def restored(label: str, store: Store) -> None:
-    before, started = _rss(), time.perf_counter()
-    kept = [session async for page in store.all_sessions() for session in page]
-    took = time.perf_counter() - started
+async def restored(label: str, open_it) -> None:
+    """Every session read as a daemon that starts does: once for the time, once for the memory."""
+    async with open_it() as store:
+        started = time.perf_counter()
+        kept = [session async for page in store.all_sessions() for session in page]
+        took = time.perf_counter() - started
+    del kept
+    tracemalloc.start()
+    async with open_it() as store:
+        kept = [session async for page in store.all_sessions() for session in page]
+        size = tracemalloc.get_traced_memory()[0] / len(kept)
+    tracemalloc.stop()
     print(
-        f"{label + ': all_sessions':34} {len(kept):6,} sessions in {took:.2f} s, "
-        f"{(_rss() - before) / len(kept) * 1024:.1f} KB each, {sys.getsizeof(kept[0])} B the struct",
+        f"{label + ': all_sessions':34} {len(kept):6,} sessions in {took:.2f} s, {size:,.0f} B each",
         flush=True,
     )
-
-
-def _rss() -> float:
-    """MiB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 async def main(args: argparse.Namespace) -> None:
@@ -205,17 +208,20 @@ async def main(args: argparse.Namespace) -> None:
                     url = server.uri
             label = "SecantusDB" if server else engine
             master, where = os.urandom(32), {"data_dir": Path(directory), "database": f"bench{os.getpid()}"}
+
+            def open_it(url=url, master=master, where=where):
+                return open_store(url, vault=Vault(master), **where)
+
             try:
                 async with (
-                    open_store(url, vault=Vault(master), **where) as store,
+                    open_it() as store,
                     busy_loop(args.busy),
                 ):
                     await bench(label, store, args.seconds)
                     if engine != "memory":
                         await add_sessions(store, args.sessions)
                 if engine != "memory":
-                    async with open_store(url, vault=Vault(master), **where) as store:
-                        await restored(label, store)
+                    await restored(label, open_it)
             finally:
                 if server:
                     server.stop()

@@ -158,11 +158,14 @@ async def test_a_patient_caller_leaves_no_doubt(autojump_clock, engine, store):
 async def test_an_event_that_was_refused_is_new_when_its_provider_sends_it_again(
     autojump_clock, engine, store
 ):
-    """The first arrived and nobody was told; the redelivery takes its place, and wakes its actor."""
+    """One try arrived and nobody was told; the next that is answered takes its place, and wakes its actor."""
     first, second = an_item(provider_id="wamid.1"), an_item(provider_id="wamid.1")
     engine.fault = "lose_answer"
     with pytest.raises(StoreUnavailable):
         await store.add_inbox([first])
+    engine.fault = "refuse"
+    with pytest.raises(StoreUnavailable):
+        await store.add_inbox([an_item(provider_id="wamid.1")])
     engine.fault = None
     assert [pending.message_id for pending in await store.open_inbox("s1")] == [first.message_id]
     assert await store.add_inbox([second]) == [True]

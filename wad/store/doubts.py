@@ -9,7 +9,7 @@ only if it was made `SETTLED_AFTER` seconds after the failure; the engines give 
 server so, in half that time.
 
 What is left: a process that is killed during an outage forgets its doubts, and a message among them that did
-arrive goes out after the restart. docs say so.
+arrive goes out after the restart; and so does one that an actor took up while its insert was still being tried.
 """
 
 from __future__ import annotations

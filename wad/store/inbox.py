@@ -20,8 +20,8 @@ class InboxStore(Core):
 
     def __init__(self, engine: Engine, vault: Vault) -> None:
         super().__init__(engine, vault)
-        #: Rows whose insert failed, by session and dedupe key: they may be there.
-        self._lost: dict[tuple[str, str], Row] = {}
+        #: What would erase the rows whose insert failed, by session and dedupe key: they may be there.
+        self._lost: dict[tuple[str, str], list[Delete]] = {}
 
     async def add_inbox(self, items: Sequence[InboxItem]) -> list[bool]:
         """Store *items*; for each, whether it is new. One of the same session and dedupe key is not.
@@ -31,22 +31,19 @@ class InboxStore(Core):
         """
         await self._need_keys(item.session_id for item in items)
         inserts = [Insert("inbox", records.inbox_row(_with_rev(item), self._vault)) for item in items]
-        lost = [
-            Delete("inbox", {"messageId": row["messageId"], "rev": row["rev"]})
-            for insert in inserts
-            if (row := self._lost.pop((insert.row["sessionId"], insert.row["dedupeKey"]), None))
-        ]
+        keys = [(insert.row["sessionId"], insert.row["dedupeKey"]) for insert in inserts]
+        lost = [erasure for key in keys for erasure in self._lost.get(key, ())] if self._lost else []
         try:
             results = await self._write([*lost, *inserts])
         except StoreUnavailable:
-            for insert in inserts:
-                self._lost[insert.row["sessionId"], insert.row["dedupeKey"]] = {
-                    "messageId": insert.row["messageId"],
-                    "rev": insert.row["rev"],
-                }
+            for key, insert in zip(keys, inserts, strict=True):
+                where = {"messageId": insert.row["messageId"], "rev": insert.row["rev"]}
+                self._lost.setdefault(key, []).append(Delete("inbox", where))
             while len(self._lost) > MAX_DOUBTS:
                 self._lost.pop(next(iter(self._lost)))
             raise
+        for key in keys if self._lost else ():
+            self._lost.pop(key, None)
         return [taken is None for taken in results[len(lost) :]]
 
     async def inbox_item(self, message_id: str) -> InboxItem | None:
