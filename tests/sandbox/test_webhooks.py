@@ -421,3 +421,18 @@ async def test_statuses_and_other_events_can_be_made_up(autojump_clock: object) 
         secret = (READY.app_secret or "").encode()
         assert body == b"{not json"
         assert headers["x-hub-signature-256"] == f"sha256={hmac.new(secret, body, 'sha256').hexdigest()}"
+
+
+async def test_everybody_who_waits_for_quiet_is_told(autojump_clock: object) -> None:
+    """Two at once; and whoever waits too briefly is told that it is not over."""
+    async with place(Settings(statuses={"sent": 10.0})) as here:
+        await here.send()
+        answers: list[bool] = []
+
+        async def wait(seconds: float) -> None:
+            answers.append((await here.post("settle", {"seconds": seconds}))["settled"])
+
+        async with trio.open_nursery() as nursery:
+            for seconds in (5, 60, 60):
+                nursery.start_soon(wait, seconds)
+        assert answers == [False, True, True]

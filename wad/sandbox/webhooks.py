@@ -86,7 +86,8 @@ class Webhooks:
     async def settled(self) -> None:
         """Wait until nothing is scheduled, waiting, on the wire or to be retried."""
         while any(self.counts.values()):
-            self._settled = trio.Event()
+            if self._settled.is_set():
+                self._settled = trio.Event()
             await self._settled.wait()
 
     def _tell_settled(self) -> None:
