@@ -21,7 +21,8 @@ from wad.secrets import Vault
 from wad.store.memory import MemoryEngine
 from wad.store.store import Store
 from wad.supervisor.policy import RestartPolicy
-from wad.supervisor.sessions import Draft, NewSession, Sessions, open_sessions
+from wad.supervisor.sending import Draft
+from wad.supervisor.sessions import NewSession, Sessions, open_sessions
 
 START = datetime(2026, 11, 24, 8, tzinfo=UTC)
 

@@ -89,7 +89,7 @@ def message(number: int, body: str = "hola", phone: str = "+521", **more: Any) -
 
 
 async def receive(sessions: Sessions, *events: InboundMessage | AccountEvent | StatusUpdate) -> None:
-    await sessions.actor(SessionId("shop")).received(events)
+    await sessions.actors.get(SessionId("shop")).received(events)
 
 
 async def only_item(house: House) -> InboxItem:
@@ -212,7 +212,7 @@ async def test_a_day_without_an_answer_is_a_dead_letter_that_can_be_retried(
         assert dead.error is not None
         assert dead.error.code == "flow_failed"
         flow.answers.clear()
-        await sessions.retry_dead_letter(dead.message_id)
+        await sessions.messages.retry_dead_letter(dead.message_id)
         await trio.sleep(5)
         assert await house.store().dead_letters() == []
         assert house.world.bodies() == ["re: hola"]
@@ -359,5 +359,5 @@ async def test_a_received_file_gets_an_id_of_wads_own() -> None:
         media = await house.store().media(media_id)
         assert media is not None
         assert (media.provider_media_id, media.mime_type) == ("meta-77", "image/png")
-        async with sessions.download(media) as content:
+        async with sessions.calls.download(media) as content:
             assert b"".join([chunk async for chunk in content.chunks]) == b"meta-77"

@@ -21,7 +21,7 @@ def status(
 
 
 async def receive(sessions: Sessions, *statuses: StatusUpdate) -> None:
-    await sessions.actor(SessionId("shop")).received(statuses)
+    await sessions.actors.get(SessionId("shop")).received(statuses)
 
 
 async def stored(house: House, message_id: MessageId) -> OutboundMessage:
@@ -42,8 +42,8 @@ async def test_any_order_ends_in_the_furthest_state(
     house = House()
     async with house.run() as sessions:
         await shop(sessions)
-        sent = (await sessions.send(draft())).message
-        await sessions.wait_for(sent, 10)
+        sent = (await sessions.messages.send(draft())).message
+        await sessions.messages.wait_for(sent, 10)
         provider_id = (await stored(house, sent.message_id)).provider_message_id
         assert provider_id is not None
         updates = [status(state, provider_id=provider_id) for state in order]
@@ -66,7 +66,7 @@ async def test_a_status_with_our_id_settles_what_was_in_doubt(autojump_clock: Mo
     house.world.script["*"] = [lost_answer(house.world)]
     async with house.run() as sessions:
         await shop(sessions)
-        sent = (await sessions.send(draft())).message
+        sent = (await sessions.messages.send(draft())).message
         await trio.sleep(30)
         assert (await stored(house, sent.message_id)).state is MessageState.UNKNOWN
         await receive(sessions, status(MessageState.SENT, provider_id="p-9", message_id=sent.message_id))
@@ -83,7 +83,7 @@ async def test_proof_that_comes_late_takes_a_dead_letter_back(autojump_clock: Mo
     house.world.script["*"] = [lost_answer(house.world)]
     async with house.run() as sessions:
         await shop(sessions)
-        sent = (await sessions.send(draft())).message
+        sent = (await sessions.messages.send(draft())).message
         await trio.sleep(700)
         assert (await stored(house, sent.message_id)).dead
         await receive(sessions, status(MessageState.DELIVERED, message_id=sent.message_id))
@@ -100,7 +100,7 @@ async def test_a_status_before_the_answer_waits_for_it(autojump_clock: MockClock
     async with house.run() as sessions:
         await trio.sleep(1)
         house.world.next_id = "p-early"
-        sent = (await sessions.send(draft())).message
+        sent = (await sessions.messages.send(draft())).message
         await trio.sleep(1)
         message = await stored(house, sent.message_id)
         assert [step.state for step in message.history] == ["queued", "sending", "accepted", "delivered"]
@@ -113,7 +113,7 @@ async def test_a_status_that_overtakes_the_answer_is_not_undone_by_it(autojump_c
     house.world.latency = 5.0
     async with house.run() as sessions:
         await shop(sessions)
-        sent = (await sessions.send(draft())).message
+        sent = (await sessions.messages.send(draft())).message
         await trio.sleep(1)
         assert (await stored(house, sent.message_id)).state is MessageState.SENDING
         await receive(sessions, status(MessageState.DELIVERED, provider_id="p-x", message_id=sent.message_id))
@@ -134,7 +134,7 @@ async def test_a_failure_after_acceptance_is_a_dead_letter_but_not_after_deliver
             (MessageState.SENT, MessageState.FAILED),
             (MessageState.DELIVERED, MessageState.DELIVERED),
         ):
-            sent = (await sessions.send(draft())).message
+            sent = (await sessions.messages.send(draft())).message
             await trio.sleep(1)
             await receive(sessions, status(first, message_id=sent.message_id))
             await receive(sessions, status(MessageState.FAILED, message_id=sent.message_id))
@@ -149,7 +149,7 @@ async def test_another_sessions_message_cannot_be_moved(autojump_clock: MockCloc
     async with house.run() as sessions:
         await shop(sessions)
         await shop(sessions, "other")
-        sent = (await sessions.send(draft(session_id="other"))).message
+        sent = (await sessions.messages.send(draft(session_id="other"))).message
         await trio.sleep(1)
         await receive(sessions, status(MessageState.READ, message_id=sent.message_id))
         assert (await stored(house, sent.message_id)).state is MessageState.ACCEPTED

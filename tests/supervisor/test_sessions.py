@@ -21,7 +21,8 @@ from wad.errors import (
 )
 from wad.events import ActorCrashed
 from wad.models import Credentials, DesiredState, Idempotency, MessageState, SessionId, SessionState
-from wad.supervisor.sessions import NewSession, Sent
+from wad.supervisor.sending import Sent
+from wad.supervisor.sessions import NewSession
 
 
 async def test_a_session_is_connected_on_proof_alone(autojump_clock: MockClock) -> None:
@@ -98,16 +99,16 @@ async def test_bad_credentials_wait_for_a_person_and_new_ones_heal(autojump_cloc
     house.world.script["*"] = [failing(refusal(Verdict.NEEDS_PERSON, "bad_credentials"))]
     async with house.run() as sessions:
         await shop(sessions)
-        sent = await sessions.send(draft())
+        sent = await sessions.messages.send(draft())
         await trio.sleep(1)
         status = sessions.status(SessionId("shop"))
         assert status.state is SessionState.BAD_CREDENTIALS
         assert status.reason is not None
         assert status.reason.needs_person
         with pytest.raises(SessionUnavailable) as refused:
-            await sessions.send(draft("no"))
+            await sessions.messages.send(draft("no"))
         assert refused.value.needs_person
-        queued = await sessions.send(draft("yes", queue=True))
+        queued = await sessions.messages.send(draft("yes", queue=True))
         await trio.sleep(3600)
         assert house.world.ledger == []
         await sessions.update(SessionId("shop"), credentials={"key": "new"})
@@ -159,7 +160,7 @@ async def test_a_failed_session_is_tried_again_at_once_when_asked(autojump_clock
         await trio.sleep(60)
         assert sessions.status(SessionId("shop")).state is SessionState.FAILED
         with pytest.raises(SessionUnavailable):
-            await sessions.send(draft())
+            await sessions.messages.send(draft())
         before = trio.current_time()
         await sessions.connect(SessionId("shop"), wait=10)
         assert trio.current_time() - before < 1
@@ -171,7 +172,7 @@ async def test_a_deleted_session_is_gone_with_its_messages(autojump_clock: MockC
     house = House()
     async with house.run() as sessions:
         await shop(sessions)
-        sent = await sessions.send(draft())
+        sent = await sessions.messages.send(draft())
         await trio.sleep(1)
         await sessions.delete(SessionId("shop"))
         with pytest.raises(NotFound):
@@ -195,8 +196,8 @@ async def test_a_message_is_sent_and_its_history_tells_how(autojump_clock: MockC
     house = House()
     async with house.run() as sessions:
         await shop(sessions)
-        sent = await sessions.send(draft())
-        accepted = await sessions.wait_for(sent.message, 10)
+        sent = await sessions.messages.send(draft())
+        accepted = await sessions.messages.wait_for(sent.message, 10)
         assert accepted.state is MessageState.ACCEPTED
         assert accepted.provider_message_id is not None
         assert [step.state for step in accepted.history] == ["queued", "sending", "accepted"]
@@ -212,10 +213,10 @@ async def test_one_chat_keeps_its_order_and_has_one_message_in_flight(autojump_c
         begun = trio.current_time()
         last = None
         for number in range(5):
-            await sessions.send(draft(f"a{number}", to="+521"))
-            last = await sessions.send(draft(f"b{number}", to="+522"))
+            await sessions.messages.send(draft(f"a{number}", to="+521"))
+            last = await sessions.messages.send(draft(f"b{number}", to="+522"))
         assert last is not None
-        await sessions.wait_for(last.message, 60)
+        await sessions.messages.wait_for(last.message, 60)
         assert house.world.bodies("+521") == [f"a{n}" for n in range(5)]
         assert house.world.bodies("+522") == [f"b{n}" for n in range(5)]
         assert set(house.world.most_in_flight.values()) == {1}
@@ -228,8 +229,8 @@ async def test_what_surely_did_not_go_out_is_retried_in_order(autojump_clock: Mo
     house.world.script["*"] = [failing(refusal(Verdict.NOT_SENT, "unreachable", health=True))] * 2
     async with house.run() as sessions:
         await shop(sessions)
-        first = await sessions.send(draft("first"))
-        await sessions.send(draft("second"))
+        first = await sessions.messages.send(draft("first"))
+        await sessions.messages.send(draft("second"))
         await trio.sleep(30)
         assert house.world.bodies() == ["first", "second"]
         message = await house.store().message(first.message.message_id)
@@ -243,13 +244,13 @@ async def test_a_refused_message_fails_at_once_and_is_a_dead_letter(autojump_clo
     house.world.script["*"] = [failing(refusal(Verdict.REJECTED, "recipient_unreachable"))]
     async with house.run() as sessions:
         await shop(sessions)
-        sent = await sessions.send(draft())
-        failed = await sessions.wait_for(sent.message, 10)
+        sent = await sessions.messages.send(draft())
+        failed = await sessions.messages.wait_for(sent.message, 10)
         assert failed.state is MessageState.FAILED
         assert failed.error is not None
         assert failed.error.code == "recipient_unreachable"
         assert [m.message_id for m in await house.store().dead_letters()] == [sent.message.message_id]
-        await sessions.retry_dead_letter(sent.message.message_id)
+        await sessions.messages.retry_dead_letter(sent.message.message_id)
         await trio.sleep(1)
         assert house.world.bodies() == ["hola"]
         assert await house.store().dead_letters() == []
@@ -261,8 +262,8 @@ async def test_a_lost_answer_is_unknown_and_never_sent_again(autojump_clock: Moc
     house.world.script["*"] = [lost_answer(house.world)]
     async with house.run() as sessions:
         await shop(sessions)
-        sent = await sessions.send(draft())
-        unknown = await sessions.wait_for(sent.message, 10)
+        sent = await sessions.messages.send(draft())
+        unknown = await sessions.messages.wait_for(sent.message, 10)
         assert unknown.state is MessageState.UNKNOWN
         assert await house.store().dead_letters() == []
         await trio.sleep(601)
@@ -280,7 +281,7 @@ async def test_a_session_may_ask_for_at_least_once(autojump_clock: MockClock) ->
     house.world.script["*"] = [lost_answer(house.world)]
     async with house.run() as sessions:
         await shop(sessions, duplicates="at_least_once")
-        sent = await sessions.send(draft())
+        sent = await sessions.messages.send(draft())
         await trio.sleep(605)
         message = await house.store().message(sent.message.message_id)
         assert message is not None
@@ -296,8 +297,8 @@ async def test_a_bug_in_one_send_leaves_it_in_doubt_and_the_others_go_on(autojum
     house.world.latency = 0.5
     async with house.run() as sessions:
         await shop(sessions)
-        bad = await sessions.send(draft("bad", to="+521"))
-        good = await sessions.send(draft("good", to="+522"))
+        bad = await sessions.messages.send(draft("bad", to="+521"))
+        good = await sessions.messages.send(draft("good", to="+522"))
         await trio.sleep(30)
         assert await state_of(house, bad) is MessageState.UNKNOWN
         assert await state_of(house, good) is MessageState.ACCEPTED
@@ -312,9 +313,9 @@ async def test_what_was_in_the_air_at_a_hard_stop_is_unknown(autojump_clock: Moc
     house.world.script["+521"] = [hang]
     async with house.run(grace=5) as sessions:
         await shop(sessions)
-        hung = await sessions.send(draft("hung", to="+521"))
+        hung = await sessions.messages.send(draft("hung", to="+521"))
         await trio.sleep(1)
-        later = await sessions.send(draft("later", to="+521"))
+        later = await sessions.messages.send(draft("later", to="+521"))
     assert await state_of(house, hung) is MessageState.UNKNOWN
     assert await state_of(house, later) is MessageState.QUEUED
     async with house.run() as sessions:
@@ -328,8 +329,8 @@ async def test_the_grace_lets_what_is_in_hand_finish(autojump_clock: MockClock) 
     house.world.latency = 4.0
     async with house.run() as sessions:
         await shop(sessions)
-        first = await sessions.send(draft("first"))
-        second = await sessions.send(draft("second"))
+        first = await sessions.messages.send(draft("first"))
+        second = await sessions.messages.send(draft("second"))
         await trio.sleep(1)
     assert await state_of(house, first) is MessageState.ACCEPTED
     assert await state_of(house, second) is MessageState.QUEUED
@@ -340,8 +341,8 @@ async def test_a_scheduled_message_waits_for_its_time_and_holds_nobody_up(autoju
     house = House()
     async with house.run() as sessions:
         await shop(sessions)
-        later = await sessions.send(draft("later", send_at=now() + timedelta(hours=1)))
-        await sessions.send(draft("now"))
+        later = await sessions.messages.send(draft("later", send_at=now() + timedelta(hours=1)))
+        await sessions.messages.send(draft("now"))
         assert later.message.state is MessageState.SCHEDULED
         await trio.sleep(60)
         assert house.world.bodies() == ["now"]
@@ -357,13 +358,13 @@ async def test_a_cancelled_message_does_not_go_out(autojump_clock: MockClock) ->
     house = House()
     async with house.run() as sessions:
         await shop(sessions)
-        later = await sessions.send(draft("later", send_at=now() + timedelta(hours=1)))
-        cancelled = await sessions.cancel(later.message.message_id)
+        later = await sessions.messages.send(draft("later", send_at=now() + timedelta(hours=1)))
+        cancelled = await sessions.messages.cancel(later.message.message_id)
         assert cancelled.state is MessageState.CANCELLED
-        sent = await sessions.send(draft("now"))
-        await sessions.wait_for(sent.message, 10)
+        sent = await sessions.messages.send(draft("now"))
+        await sessions.messages.wait_for(sent.message, 10)
         with pytest.raises(Conflict):
-            await sessions.cancel(sent.message.message_id)
+            await sessions.messages.cancel(sent.message.message_id)
         await trio.sleep(7200)
         assert house.world.bodies() == ["now"]
 
@@ -376,7 +377,7 @@ async def test_an_expired_message_is_not_sent(autojump_clock: MockClock) -> None
         await sessions.create(
             NewSession(provider="simulated", session_id=SessionId("shop"), credentials=Credentials(key="k"))
         )
-        sent = await sessions.send(draft(expires_at=now() + timedelta(seconds=20)))
+        sent = await sessions.messages.send(draft(expires_at=now() + timedelta(seconds=20)))
         await trio.sleep(1000)
         assert sessions.status(SessionId("shop")).is_connected
         assert await state_of(house, sent) is MessageState.EXPIRED
@@ -392,7 +393,7 @@ async def test_the_same_key_is_the_same_message_also_at_once(autojump_clock: Moc
         answers: list[Sent] = []
 
         async def send() -> None:
-            answers.append(await sessions.send(draft(idempotency=key)))
+            answers.append(await sessions.messages.send(draft(idempotency=key)))
 
         async with trio.open_nursery() as nursery:
             for _ in range(10):
@@ -400,11 +401,11 @@ async def test_the_same_key_is_the_same_message_also_at_once(autojump_clock: Moc
         assert len({sent.message.message_id for sent in answers}) == 1
         assert sorted(sent.replayed for sent in answers) == [False] + [True] * 9
         with pytest.raises(IdempotencyKeyReused):
-            await sessions.send(draft(idempotency=Idempotency(scope="t", key="k", fingerprint="g")))
+            await sessions.messages.send(draft(idempotency=Idempotency(scope="t", key="k", fingerprint="g")))
         await trio.sleep(1)
         assert len(house.world.ledger) == 1
         await sessions.disconnect(SessionId("shop"), wait=10)
-        assert (await sessions.send(draft(idempotency=key))).replayed  # a repetition is not refused
+        assert (await sessions.messages.send(draft(idempotency=key))).replayed  # a repetition is not refused
 
 
 async def test_a_full_queue_pushes_back_and_loses_nothing(autojump_clock: MockClock) -> None:
@@ -413,7 +414,7 @@ async def test_a_full_queue_pushes_back_and_loses_nothing(autojump_clock: MockCl
     house.world.latency = 100.0
     async with house.run() as sessions:
         await shop(sessions)
-        results = await sessions.send_bulk([draft(f"{n}", to=f"+52{n}") for n in range(25)])
+        results = await sessions.messages.send_bulk([draft(f"{n}", to=f"+52{n}") for n in range(25)])
         taken = [r for r in results if isinstance(r, Sent)]
         refused = [r for r in results if isinstance(r, QueueFull)]
         assert (len(taken), len(refused)) == (10, 15)
@@ -429,7 +430,7 @@ async def test_what_a_provider_cannot_send_is_refused_by_name(autojump_clock: Mo
         await shop(sessions)
         poll = draft()
         with pytest.raises(NotSupported) as refused:
-            await sessions.send(
+            await sessions.messages.send(
                 type(poll)(session_id=poll.session_id, to=poll.to, content={"type": "poll", "poll": {}})
             )
         assert refused.value.capability == "poll"
@@ -445,8 +446,8 @@ async def test_a_disconnected_session_keeps_what_it_has_and_takes_only_what_asks
         await sessions.disconnect(SessionId("shop"), wait=10)
         assert sessions.session(SessionId("shop")).desired_state is DesiredState.DISCONNECTED
         with pytest.raises(SessionUnavailable):
-            await sessions.send(draft())
-        await sessions.send(draft("kept", queue=True))
+            await sessions.messages.send(draft())
+        await sessions.messages.send(draft("kept", queue=True))
         await trio.sleep(60)
         assert house.world.ledger == []
         await sessions.connect(SessionId("shop"), wait=10)

@@ -18,7 +18,8 @@ from wad.models import AccountEvent, Credentials, InboxItem, SessionId
 from wad.providers.cloud_api import CloudApi
 from wad.providers.http import Pools
 from wad.providers.meta.account import MetaConfig
-from wad.supervisor.sessions import NewSession, Sessions, WebhookResult
+from wad.supervisor.sessions import NewSession, Sessions
+from wad.supervisor.webhooks import WebhookResult
 
 APP_SECRET = "a" * 32
 
@@ -75,7 +76,7 @@ async def number(sessions: Sessions, name: str, number_id: str, **credentials: s
 async def take(
     sessions: Sessions, body: bytes, secret: str = APP_SECRET, session_id: str | None = None
 ) -> WebhookResult:
-    return await sessions.webhook(
+    return await sessions.webhooks.take(
         "cloud_api", SessionId(session_id) if session_id else None, signed(body, secret), body
     )
 
@@ -150,10 +151,10 @@ async def test_what_is_for_nobody_is_kept_until_somebody_is(autojump_clock: Mock
         assert dead.error is not None
         assert dead.error.code == "no_session"
         with pytest.raises(NotFound, match="create it first"):
-            await sessions.retry_dead_letter(dead.message_id)
+            await sessions.messages.retry_dead_letter(dead.message_id)
         await number(sessions, "late", "999")
         house.facts.clear()
-        await sessions.retry_dead_letter(dead.message_id)
+        await sessions.messages.retry_dead_letter(dead.message_id)
         assert received(house) == [("late", "hola")]
         assert await house.store().dead_letters() == []
 
@@ -181,10 +182,12 @@ async def test_the_handshake_knows_the_configured_token_and_each_sessions_own(
             (session_id, token)
             for session_id in (None, "one", "two")
             for token in ("configured", "mine", "wrong", "é")
-            if sessions.handshake("cloud_api", SessionId(session_id) if session_id else None, token=token)
+            if sessions.webhooks.handshake(
+                "cloud_api", SessionId(session_id) if session_id else None, token=token
+            )
         }
         assert accepted == {(None, "configured"), (None, "mine"), ("one", "mine"), ("two", "configured")}
         with pytest.raises(NotFound):
-            sessions.handshake("cloud_api", SessionId("three"), token="configured")
+            sessions.webhooks.handshake("cloud_api", SessionId("three"), token="configured")
         with pytest.raises(NotFound):
-            sessions.handshake("telegram", None, token="configured")
+            sessions.webhooks.handshake("telegram", None, token="configured")

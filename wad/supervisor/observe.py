@@ -34,7 +34,7 @@ class Observer:
         inbox_depth = unknown = 0
         inbox_oldest = 0.0
         now = trio.current_time()
-        for actor in self._sessions.actors():
+        for actor in self._sessions.actors:
             provider = actor.session.provider
             states[provider, actor.state(now)[0]] += 1
             breakers[provider, actor.outbox.breaker.state(now)] += 1

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import msgspec
 
@@ -25,6 +26,7 @@ from wad.models import (
     InboundMessage,
     InboxItem,
     InboxState,
+    Session,
     SessionId,
     StatusUpdate,
     new_message_id,
@@ -32,6 +34,7 @@ from wad.models import (
     next_seq,
 )
 from wad.providers.base import ProviderKind, WebhookEvent, Webhooks
+from wad.supervisor.actors import Actors
 
 #: The session of what is addressed to none of ours: kept, and shown among the dead letters.
 NOBODY = SessionId("")
@@ -45,7 +48,46 @@ class WebhookResult(msgspec.Struct, frozen=True):
     other: int
 
 
-class WebhookDesk:
+class WebhookDesks:
+    """Finds the desk of a webhook's provider, and the session that its path names."""
+
+    def __init__(self, services: Services, actors: Actors) -> None:
+        self._actors = actors
+        self._desks = {
+            name: _Desk(kind, services, partial(actors.of_account, name), partial(actors.of_kind, name))
+            for name, kind in actors.kinds.items()
+        }
+
+    def handshake(self, provider: str, session_id: SessionId | None, *, token: str) -> bool:
+        """Whether *token* is one agreed for the GET handshake. Raises NotFound."""
+        return self._desk(provider).handshake(self._addressed(provider, session_id), token)
+
+    async def take(
+        self, provider: str, session_id: SessionId | None, headers: Mapping[str, str], body: bytes
+    ) -> WebhookResult:
+        """Verify, parse and store. Raises Unauthorized, NotFound, StoreUnavailable."""
+        return await self._desk(provider).take(self._addressed(provider, session_id), headers, body)
+
+    async def adopt(self, stray: InboxItem) -> None:
+        """Give what came for nobody to the session that has its account by now. Raises NotFound."""
+        await self._desk(stray.provider).adopt(stray)
+
+    def _desk(self, provider: str) -> _Desk:
+        desk = self._desks.get(provider)
+        if desk is None:
+            raise NotFound(f"there are no webhooks of {provider!r}")
+        return desk
+
+    def _addressed(self, provider: str, session_id: SessionId | None) -> SessionActor | None:
+        if session_id is None:
+            return None
+        actor = self._actors.get(session_id)
+        if actor.session.provider != provider:
+            raise NotFound(f"there is no {provider} session {session_id!r}")
+        return actor
+
+
+class _Desk:
     """Takes in the webhooks of one provider kind."""
 
     def __init__(
@@ -124,7 +166,9 @@ class WebhookDesk:
         if actor is not None:
             account = self._kind.account_of(actor.session.credentials)
             return [actor] if event.account in (None, account) else []
-        return list(self._by_account(event.account)) if event.account is not None else []
+        if event.account is not None:
+            return list(self._by_account(event.account))
+        return [each for each in self._all() if _concerns(event, each.session)]
 
     async def adopt(self, stray: InboxItem) -> None:
         """Give what came for nobody to the session that has its account by now. NotFound where none has."""
@@ -165,6 +209,13 @@ class WebhookDesk:
             for item, new in zip(items, fresh, strict=True):
                 if new:
                     self._services.events.publish(MessageReceived(item))
+
+
+def _concerns(event: WebhookEvent, session: Session) -> bool:
+    """Whether an event that names no account is about the session's number, or about its whole business."""
+    if event.phone_number is not None:
+        return event.phone_number == session.phone_number
+    return event.business is not None and event.business == session.connection_data.get("wabaId")
 
 
 def _unparseable(body: bytes, error: InvalidRequest) -> AccountEvent:

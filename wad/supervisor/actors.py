@@ -1,0 +1,184 @@
+"""The living actors, by session id and by what their provider calls them; each one is kept alive.
+
+An actor that crashes is restarted by its policy; one that crashes too often rests, and is tried again. Whatever
+happens to one, nothing of it reaches the nursery that all of them share.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+import trio
+
+from wad.actors.mailbox import Request
+from wad.actors.services import Services
+from wad.actors.session import SessionActor
+from wad.errors import ActorDown, FieldError, InvalidRequest, NotFound
+from wad.events import ActorCrashed
+from wad.models import Content, InboxItem, Reason, Session, SessionId
+from wad.providers.base import ProviderKind
+from wad.supervisor.policy import RestartPolicy
+from wad.supervisor.supervise import RestartIntensityExceeded, supervise
+
+log: Final = logging.getLogger("wad.supervisor")
+#: Seconds that a caller waits for an actor: longer than one send may take, or than most restarts.
+CALL_TIMEOUT: Final = 45.0
+
+
+class Actors:
+    """Every actor of this process."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        services: Services,
+        kinds: Mapping[str, ProviderKind],
+        policy: RestartPolicy,
+        *,
+        queue_replies: Callable[[SessionActor, InboxItem, Sequence[Content]], Awaitable[None]],
+    ) -> None:
+        self.kinds = kinds
+        self._nursery = nursery
+        self._services = services
+        self._policy = policy
+        self._queue_replies = queue_replies
+        self._actors: dict[SessionId, SessionActor] = {}
+        self._scopes: dict[SessionId, trio.CancelScope] = {}
+        self._accounts: defaultdict[tuple[str, str], list[SessionActor]] = defaultdict(list)
+
+    def __iter__(self) -> Iterator[SessionActor]:
+        return iter(self._actors.values())
+
+    def __len__(self) -> int:
+        return len(self._actors)
+
+    def __contains__(self, session_id: SessionId) -> bool:
+        return session_id in self._actors
+
+    def get(self, session_id: SessionId) -> SessionActor:
+        """Raises NotFound."""
+        actor = self._actors.get(session_id)
+        if actor is None:
+            raise NotFound(f"there is no session {session_id!r}")
+        return actor
+
+    def of_kind(self, provider: str) -> Iterable[SessionActor]:
+        return (actor for actor in self if actor.session.provider == provider)
+
+    def of_account(self, provider: str, account: str) -> Sequence[SessionActor]:
+        """Those that *provider* names *account*."""
+        return self._accounts.get((provider, account), ())
+
+    def kind(self, provider: str) -> ProviderKind:
+        """Raises InvalidRequest, which lists the kinds there are."""
+        kind = self.kinds.get(provider)
+        if kind is None:
+            known = ", ".join(sorted(self.kinds))
+            raise InvalidRequest(
+                f"there is no provider {provider!r}", [FieldError("/provider", f"must be one of: {known}")]
+            )
+        return kind
+
+    # --- being born, changed, and gone --------------------------------------------------------------
+
+    def adopt(self, session: Session, *, has_work: bool) -> SessionActor:
+        """Give a stored session its actor."""
+        actor = SessionActor(
+            session, self.kinds[session.provider], self._services, queue_replies=self._queue_replies
+        )
+        self._actors[session.session_id] = actor
+        self._scopes[session.session_id] = scope = trio.CancelScope()
+        self._list(actor)
+        self._nursery.start_soon(self._keep_alive, actor, scope, has_work)
+        return actor
+
+    @contextmanager
+    def changing(self, actor: SessionActor) -> Iterator[None]:
+        """Inside, the actor's provider or credentials change, and with them what its provider calls it."""
+        self._unlist(actor)
+        try:
+            yield
+        finally:
+            self._list(actor)
+
+    async def end(self, session_id: SessionId) -> SessionActor:
+        """Nothing new reaches the actor from now on; once what it has in hand has its result, it lives no more."""
+        actor = self.get(session_id)
+        del self._actors[session_id]
+        self._unlist(actor)
+        with trio.move_on_after(CALL_TIMEOUT):
+            await actor.drain()
+        self._scopes.pop(session_id).cancel()
+        await actor.ended.wait()
+        return actor
+
+    async def drain(self) -> None:
+        """Every actor takes up nothing new; returns once all that is in hand has its result on disk."""
+        async with trio.open_nursery() as nursery:
+            for actor in self:
+                if actor.busy:
+                    nursery.start_soon(actor.drain)
+
+    async def ask_quietly(self, actor: SessionActor, request: Request[None]) -> None:
+        """For requests whose effect the actor's next life has anyhow."""
+        try:
+            with trio.move_on_after(CALL_TIMEOUT):
+                await actor.mailbox.ask(request)
+        except ActorDown:
+            log.info("actor_down", extra={"session_id": actor.session.session_id})
+
+    def ask_soon(self, actor: SessionActor, request: Request[None]) -> None:
+        self._nursery.start_soon(self.ask_quietly, actor, request)
+
+    # --- a whole time -------------------------------------------------------------------------------
+
+    async def _keep_alive(self, actor: SessionActor, scope: trio.CancelScope, has_work: bool) -> None:
+        """An actor's lives, and the rests between rows of crashes. Never raises a crash."""
+        given_up = 0
+        run = partial(actor.run, has_work=has_work)
+        try:
+            with scope:
+                while True:
+                    try:
+                        await supervise(run, self._policy, partial(self._crashed, actor))
+                        return
+                    except RestartIntensityExceeded as exceeded:
+                        given_up += 1
+                        await self._rest(actor, exceeded, self._policy.cooldown_after(given_up))
+        finally:
+            actor.mailbox.close()
+            actor.ended.set()
+
+    async def _rest(self, actor: SessionActor, exceeded: Exception, cooldown: float) -> None:
+        """Be `failed` for *cooldown* seconds, or until somebody asks for it to be tried again."""
+        retry_at = self._services.now() + timedelta(seconds=cooldown)
+        detail = f"crashed too often, last by {exceeded.__cause__!r}; tried again at {retry_at:%H:%M:%S} UTC"
+        actor.mailbox.close()
+        await actor.failed(Reason("crashed", detail), retry_at)
+        with trio.move_on_after(cooldown):
+            await actor.revived.wait()
+        actor.revived = trio.Event()
+        actor.mailbox.reopen()
+
+    def _crashed(self, actor: SessionActor, error: BaseException, delay: float | None) -> None:
+        actor.restarts += 1
+        self._services.events.publish(
+            ActorCrashed(actor.session.session_id, actor.session.provider, error, actor.restarts, delay)
+        )
+
+    def _list(self, actor: SessionActor) -> None:
+        if (account := actor.kind.account_of(actor.session.credentials)) is not None:
+            self._accounts[actor.session.provider, account].append(actor)
+
+    def _unlist(self, actor: SessionActor) -> None:
+        if (account := actor.kind.account_of(actor.session.credentials)) is not None:
+            named = self._accounts[actor.session.provider, account]
+            named.remove(actor)
+            if not named:
+                del self._accounts[actor.session.provider, account]

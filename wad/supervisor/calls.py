@@ -1,0 +1,113 @@
+"""What a session's connection is used for besides sending: marking read, groups, and files."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+import trio
+
+from wad.actors.requests import Call
+from wad.actors.services import Services
+from wad.actors.session import SessionActor
+from wad.errors import ActorDown, NotFound, NotSupported
+from wad.models import InboundMessage, Media, MessageId, SessionId
+from wad.providers.base import Connection, Group, MediaContent
+from wad.supervisor.actors import Actors
+
+R = TypeVar("R")
+
+#: Seconds for one call: longer than a large file takes from a provider.
+CALL_TIMEOUT: Final = 90.0
+#: How long a provider keeps an uploaded file (Meta: 30 days).
+UPLOAD_TTL: Final = timedelta(days=30)
+_CHUNK: Final = 64 * 1024
+
+
+class Calls:
+    """Each one runs beside the actor's other work, and raises ProviderError, ActorDown or NotSupported."""
+
+    def __init__(self, services: Services, actors: Actors) -> None:
+        self._services = services
+        self._actors = actors
+
+    async def mark_read(self, session_id: SessionId, message_id: MessageId, *, typing: bool) -> None:
+        actor = self._actors.get(session_id)
+        self._require(actor, "readReceipts", actor.kind.capabilities.read_receipts)
+        if typing:
+            self._require(actor, "typing", actor.kind.capabilities.typing)
+        item = await self._services.store.inbox_item(message_id)
+        if item is None or item.session_id != session_id or not isinstance(item.event, InboundMessage):
+            raise NotFound(f"the session received no message {message_id!r}")
+        provider_id = item.event.provider_message_id
+        await self._call(actor, lambda connection: connection.mark_read(provider_id, typing=typing))
+
+    async def groups(self, session_id: SessionId) -> list[Group]:
+        actor = self._actors.get(session_id)
+        self._require(actor, "groups", actor.kind.capabilities.groups)
+        return await self._call(actor, lambda connection: connection.groups())
+
+    async def upload(
+        self, session_id: SessionId, data: bytes, *, mime_type: str, filename: str | None
+    ) -> Media:
+        """Store a file with the provider, under an id of wad's own."""
+        actor = self._actors.get(session_id)
+        self._require(actor, "mediaUpload", actor.kind.capabilities.media_upload)
+        provider_id = await self._call(
+            actor, lambda connection: connection.upload(data, mime_type=mime_type, filename=filename)
+        )
+        now = self._services.now()
+        media = Media(
+            media_id=f"med_{secrets.token_hex(16)}",
+            session_id=session_id,
+            provider_media_id=provider_id,
+            mime_type=mime_type,
+            size=len(data),
+            filename=filename,
+            created_at=now,
+            expires_at=now + UPLOAD_TTL,
+        )
+        await self._services.store.add_media([media])
+        return media
+
+    @asynccontextmanager
+    async def download(self, media: Media) -> AsyncIterator[MediaContent]:
+        """The file of *media*, fetched whole first: a slow reader must not hold the provider's connection."""
+        actor = self._actors.get(SessionId(media.session_id))
+        file, content = await self._call(actor, lambda connection: _fetch(connection, media))
+        async with file:
+            yield content
+
+    async def _call(self, actor: SessionActor, work: Callable[[Connection], Awaitable[R]]) -> R:
+        with trio.move_on_after(CALL_TIMEOUT):
+            return await actor.mailbox.ask(Call(work))
+        raise ActorDown("the session's actor did not answer in time")
+
+    @staticmethod
+    def _require(actor: SessionActor, capability: str, has_it: bool) -> None:
+        if not has_it:
+            raise NotSupported(actor.session.provider, capability)
+
+
+async def _fetch(connection: Connection, media: Media) -> tuple[trio.abc.AsyncResource, MediaContent]:
+    """The file on this machine's disk, and how to read it. Whoever gets it closes it."""
+    file = trio.wrap_file(tempfile.TemporaryFile())  # noqa: SIM115  handed to the caller
+    try:
+        async with connection.download(media.provider_media_id) as content:
+            async for chunk in content.chunks:
+                await file.write(chunk)
+        size = await file.tell()
+        await file.seek(0)
+    except BaseException:
+        file.wrapped.close()
+        raise
+    return file, MediaContent(content.mime_type, size, content.sha256, _chunks(file))
+
+
+async def _chunks(file: Any) -> AsyncIterator[bytes]:
+    while chunk := await file.read(_CHUNK):
+        yield chunk

@@ -1,0 +1,140 @@
+"""Outbound messages and dead letters, as callers see them: send, wait, cancel, try again, put by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import trio
+
+from wad.actors.services import Services
+from wad.actors.session import SessionActor
+from wad.errors import Conflict, NotFound, WadError
+from wad.models import InboxItem, InboxState, MessageId, MessageState, OutboundMessage, new_rev
+from wad.supervisor.actors import Actors
+from wad.supervisor.sending import Draft, Sending, Sent
+from wad.supervisor.webhooks import NOBODY, WebhookDesks
+
+
+class Messages:
+    """Every message of every session."""
+
+    def __init__(self, services: Services, actors: Actors, sending: Sending, webhooks: WebhookDesks) -> None:
+        self._services = services
+        self._actors = actors
+        self._sending = sending
+        self._webhooks = webhooks
+
+    async def send(self, draft: Draft) -> Sent:
+        return await self._sending.send(self._actors.get(draft.session_id), draft)
+
+    async def send_bulk(self, drafts: Sequence[Draft]) -> list[Sent | WadError]:
+        """Each draft's message, or why there is none, in their order."""
+        results: dict[int, Sent | WadError] = {}
+        asked: list[tuple[int, SessionActor, Draft]] = []
+        for index, draft in enumerate(drafts):
+            try:
+                asked.append((index, self._actors.get(draft.session_id), draft))
+            except NotFound as error:
+                results[index] = error
+        done = await self._sending.send_all([(actor, draft) for _, actor, draft in asked])
+        results.update((index, result) for (index, _, _), result in zip(asked, done, strict=True))
+        return [results[index] for index in range(len(drafts))]
+
+    async def wait_for(self, message: OutboundMessage, seconds: float) -> OutboundMessage:
+        """*message* once the provider has it or it has ended, or as it stands after *seconds*."""
+        actor = self._living(message)
+        current = message
+        with trio.move_on_after(seconds):
+            while actor is not None:
+                move = actor.outbox.next_move(message.message_id)
+                current = await self._services.store.message(message.message_id) or current
+                if current.state not in (MessageState.SCHEDULED, MessageState.QUEUED, MessageState.SENDING):
+                    break
+                await move.wait()
+        return current
+
+    async def cancel(self, message_id: MessageId) -> OutboundMessage:
+        """Stop a message that surely has not gone out. Conflict once it may have."""
+        store = self._services.store
+        while (message := await store.message(message_id)) is not None:
+            if message.state not in (MessageState.QUEUED, MessageState.SCHEDULED):
+                raise Conflict(f"the message is {message.state} already", code="not_cancellable")
+            cancelled = message.moved(MessageState.CANCELLED, self._services.now(), due_at=None)
+            if await store.save_message(message, cancelled):
+                self._moved(cancelled)
+                return cancelled
+        raise NotFound(f"there is no message {message_id!r}")
+
+    async def retry_dead_letter(self, message_id: MessageId) -> OutboundMessage | InboxItem:
+        """Try again what gave up: a person decides that, and takes the risk where it was `unknown`."""
+        now = self._services.now()
+        store = self._services.store
+        message = await store.message(message_id)
+        if message is not None and message.dead:
+            again = message.moved(
+                MessageState.QUEUED,
+                now,
+                note="retried by a person",
+                dead=False,
+                due_at=None,
+                provider_message_id=None,
+                expires_at=max(message.expires_at, now + self._services.limits.message_ttl),
+                maybe_duplicate=message.maybe_duplicate or message.state is MessageState.UNKNOWN,
+            )
+            if not await store.save_message(message, again):
+                raise Conflict("the message has moved meanwhile: look again", code="moved_meanwhile")
+            actor = self._actors.get(message.session_id)
+            actor.outbox.moved(again)
+            actor.outbox.offer(again)
+            return again
+        item = await store.inbox_item(message_id)
+        if item is not None and item.state is InboxState.DEAD:
+            if item.session_id == NOBODY:
+                await self._webhooks.adopt(item)
+                adopted = item.moved(InboxState.DONE, error=None)
+                await store.save_inbox(item, adopted)
+                return adopted
+            revived = item.moved(
+                InboxState.RECEIVED,
+                due_at=None,
+                error=None,
+                expires_at=now + self._services.limits.flow_window,
+            )
+            actor = self._actors.get(item.session_id)
+            if not await store.save_inbox(item, revived):
+                raise Conflict("the item has moved meanwhile: look again", code="moved_meanwhile")
+            actor.inbox.retry(revived)
+            return revived
+        raise NotFound(f"there is no dead letter {message_id!r}")
+
+    async def discard_dead_letter(self, message_id: MessageId) -> None:
+        """Drop it from the list. The message stays readable, in the state it ended in."""
+        store = self._services.store
+        message = await store.message(message_id)
+        if message is not None and message.dead:
+            put_by = msgspec.structs.replace(message, dead=False, due_at=None, rev=new_rev())
+            if message.state is MessageState.UNKNOWN:  # or it would be open again
+                put_by = message.moved(
+                    MessageState.FAILED,
+                    self._services.now(),
+                    error=message.error,
+                    note="discarded",
+                    dead=False,
+                )
+            if not await store.save_message(message, put_by):
+                raise Conflict("the message has moved meanwhile: look again", code="moved_meanwhile")
+            return
+        item = await store.inbox_item(message_id)
+        if item is None or item.state is not InboxState.DEAD:
+            raise NotFound(f"there is no dead letter {message_id!r}")
+        await store.save_inbox(item, item.moved(InboxState.DONE, error=item.error))
+
+    def _moved(self, message: OutboundMessage) -> None:
+        actor = self._living(message)
+        if actor is not None:
+            actor.outbox.forget(message.message_id)
+            actor.outbox.moved(message)
+
+    def _living(self, message: OutboundMessage) -> SessionActor | None:
+        return self._actors.get(message.session_id) if message.session_id in self._actors else None

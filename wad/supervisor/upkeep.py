@@ -1,0 +1,45 @@
+"""The one clock of all idle sessions: it keeps their proofs fresh, and the store small.
+
+One task for all of them: no idle session has a timer of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from wad.actors.requests import Probe
+from wad.actors.services import Services
+from wad.models import SessionState
+from wad.store.store import Retention
+from wad.supervisor.actors import Actors
+
+#: Seconds between removals of what is older than its retention.
+PURGE_EVERY: Final = 3600.0
+
+
+async def look_after(services: Services, actors: Actors, retention: Retention) -> None:
+    """Run until cancelled."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_keep_proofs_fresh, services, actors)
+        nursery.start_soon(_purge, services, retention)
+
+
+async def _keep_proofs_fresh(services: Services, actors: Actors) -> None:
+    """Ask each silent session for a new proof twice within `proof_ttl`, evenly spread."""
+    every = services.limits.proof_ttl / 2
+    while True:
+        connected = [actor for actor in actors if actor.session.state is SessionState.CONNECTED]
+        pause = every / (len(connected) + 1)
+        for actor in connected:
+            await trio.sleep(pause)
+            if actor.proof_age > every:
+                await actors.ask_quietly(actor, Probe())
+        await trio.sleep(pause)
+
+
+async def _purge(services: Services, retention: Retention) -> None:
+    while True:
+        await trio.sleep(PURGE_EVERY)
+        await services.patient.purge(services.now(), retention)
