@@ -42,7 +42,6 @@ class Api:
         self.url = url
         self._token_from = token_from
         self._client = httpx.Client(
-            base_url=url,
             headers={
                 "Authorization": f"Bearer {token}",
                 "Accept": "application/json",
@@ -55,13 +54,16 @@ class Api:
     def close(self) -> None:
         self._client.close()
 
+    def _at(self, path: str) -> str:
+        return f"{self.url}{_BASE}{path}"
+
     def get(self, path: str, **query: Any) -> Any:
         return self.request("GET", path, query=query)
 
     def text(self, path: str) -> str:
         """The answer as `text/plain`."""
         with self._reached():
-            response = self._client.get(_BASE + path, headers={"Accept": "text/plain"})
+            response = self._client.get(self._at(path), headers={"Accept": "text/plain"})
         self._check(response, path)
         return response.text
 
@@ -85,7 +87,7 @@ class Api:
         asked = {key: value for key, value in (query or {}).items() if value is not None}
         with self._reached():
             response = self._client.request(
-                method, _BASE + path, params=asked, headers=sent, **({} if body is None else {"json": body})
+                method, self._at(path), params=asked, headers=sent, **({} if body is None else {"json": body})
             )
         self._check(response, path)
         return self._json(response) if response.content else None
@@ -112,7 +114,7 @@ class Api:
             self._reached(),
             self._client.stream(
                 "GET",
-                _BASE + path,
+                self._at(path),
                 params=query,
                 headers={**headers, "Accept": "text/event-stream"},
                 timeout=httpx.Timeout(_TIMEOUT, connect=5, read=silence),

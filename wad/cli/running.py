@@ -12,9 +12,10 @@ from wad.cli.stop import Stop
 R = TypeVar("R")
 
 
-def run(main: Callable[[], Awaitable[R]]) -> R:
+def run(main: Callable[[], Awaitable[R]], *, bind: str | None = None) -> R:
     """`trio.run(main)`, where what a person can mend becomes a line with the next step.
 
+    *bind* is the address that *main* listens on, where its errors do not name it.
     Anything else is a bug of ours, and goes up with its trace.
     """
     import trio
@@ -23,7 +24,7 @@ def run(main: Callable[[], Awaitable[R]]) -> R:
         return trio.run(main)
     except BaseException as error:
         only = _only(error)
-        stop = only if isinstance(only, Stop) else _stop(only)
+        stop = only if isinstance(only, Stop) else _stop(only, bind)
         if stop is not None:
             raise stop from error
         if isinstance(only, KeyboardInterrupt):
@@ -38,7 +39,7 @@ def _only(error: BaseException) -> BaseException:
     return error
 
 
-def _stop(error: BaseException) -> Stop | None:
+def _stop(error: BaseException, bind: str | None) -> Stop | None:
     from wad.cli.configuration import bad, bad_rules
     from wad.config import ConfigError
     from wad.errors import InvalidRequest, StoreUnavailable
@@ -72,14 +73,18 @@ def _stop(error: BaseException) -> Stop | None:
         case OSError(errno=errno.EADDRINUSE):
             return Stop(
                 os.EX_UNAVAILABLE,
-                f"the address is taken: {error}",
+                _not_bound(error, bind),
                 next_step="`ss -ltnp` shows by whom; or choose another (http.bind, WAD_HTTP__BIND, --bind)",
             )
         case OSError(errno=errno.EACCES | errno.EPERM | errno.EADDRNOTAVAIL):
             return Stop(
                 os.EX_NOPERM,
-                f"the address cannot be used: {error}",
+                _not_bound(error, bind),
                 next_step="ports below 1024 need a privilege: use one above, or systemd's wad.socket",
             )
         case _:
             return None
+
+
+def _not_bound(error: OSError, bind: str | None) -> str:
+    return f"cannot listen on {bind}: {error.strerror}" if bind else str(error.strerror)

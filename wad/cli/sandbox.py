@@ -47,7 +47,7 @@ def sandbox(bind: str, callback: str | None, ledger: Path | None, allow_remote: 
 
     Meta's Graph API with a business number and customers. Nothing of it reaches the real WhatsApp. On the page you write as a customer, and see what arrives.
     """
-    run(partial(_main, bind, callback, ledger, allow_remote=allow_remote, as_json=as_json))
+    run(partial(_main, bind, callback, ledger, allow_remote=allow_remote, as_json=as_json), bind=bind)
 
 
 async def _main(

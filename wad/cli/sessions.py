@@ -163,7 +163,10 @@ def _json_or_text(value: str) -> Any:
 @click.argument("session_id", metavar="ID")
 @api_options
 def status(api: Api, session_id: str, as_json: bool) -> None:
-    """Show how a session is, from memory: it costs nothing to ask often."""
+    """Show how a session is.
+
+    It comes from memory, and costs nothing to ask often.
+    """
     _show_status(api.get(path_of(session_id, "/status")), as_json=as_json)
 
 
@@ -175,9 +178,9 @@ def status(api: Api, session_id: str, as_json: bool) -> None:
 )
 @api_options
 def connect(api: Api, session_id: str, no_wait: bool, timeout: float, as_json: bool) -> None:
-    """Have a session connected, now and after every restart of the daemon.
+    """Have a session connected.
 
-    Exit status 75 where it is not connected yet when the wait is over, 69 where a person has to mend something.
+    Now, and after every restart of the daemon. Exit status 75 where it is not connected yet when the wait is over, 69 where a person has to mend something.
     """
     now = _wanted(api, session_id, "connect", timeout=0 if no_wait else timeout, until="connected")
     _show_status(now, as_json=as_json)
@@ -193,7 +196,10 @@ def connect(api: Api, session_id: str, no_wait: bool, timeout: float, as_json: b
 )
 @api_options
 def disconnect(api: Api, session_id: str, no_wait: bool, timeout: float, as_json: bool) -> None:
-    """Have a session disconnected, until somebody connects it again. It keeps its pairing and its messages."""
+    """Have a session disconnected.
+
+    Until somebody connects it again. It keeps its pairing and its messages.
+    """
     now = _wanted(api, session_id, "disconnect", timeout=0 if no_wait else timeout, until="disconnected")
     _show_status(now, as_json=as_json)
     if now["state"] != "disconnected" and not no_wait:
@@ -205,7 +211,10 @@ def disconnect(api: Api, session_id: str, no_wait: bool, timeout: float, as_json
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @api_options
 def delete(api: Api, session_id: str, yes: bool, as_json: bool) -> None:
-    """Log a session out and forget it, with its messages and its keys. This cannot be undone."""
+    """Log a session out and forget it.
+
+    With its messages and its keys. This cannot be undone.
+    """
     if not yes:
         click.confirm(f"forget {session_id} and all its messages?", abort=True, err=True)
     api.request("DELETE", path_of(session_id))

@@ -12,11 +12,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import click
 
@@ -28,6 +29,7 @@ from wad.cli.stop import Stop
 
 if TYPE_CHECKING:
     from wad.config import Config
+    from wad.store.base import Row
     from wad.store.store import Store
 
 FORMAT: Final = 1
@@ -58,9 +60,10 @@ def export(config: Config, config_file: Path | None, file: Path, as_json: bool) 
 
     FILE appears whole or not at all, readable by its owner alone.
     """
+    _keeps(config)
     if as_json and str(file) == "-":
         raise click.UsageError("--json and FILE - both want stdout")
-    counts = run(lambda: _export(_settled(config, config_file), file))
+    counts = run(partial(_export, config, config_file, file))
     _report("exported", counts, file, as_json=as_json)
 
 
@@ -76,21 +79,19 @@ def export(config: Config, config_file: Path | None, file: Path, as_json: bool) 
 @config_option
 @json_option
 def import_(config: Config, config_file: Path | None, file: Path, merge: bool, as_json: bool) -> None:
-    """Read every row of FILE, - for stdin, into the configured store, which has to be empty.
+    """Read every row of FILE, - for stdin.
 
-    The master key has to be the one that the rows were sealed with.
+    The configured store has to be empty. The master key has to be the one that the rows were sealed with.
     """
+    _keeps(config)
     _needs_the_key(config)
-    counts = run(lambda: _import(_settled(config, config_file), file, merge=merge))
+    counts = run(partial(_import, config, config_file, file, merge=merge))
     _report("imported", counts, file, as_json=as_json)
 
 
-def _settled(config: Config, config_file: Path | None) -> Config:
-    from wad.cli.configuration import with_secrets
-
+def _keeps(config: Config) -> None:
     if config.store.kind == "memory":
         raise Stop(os.EX_USAGE, "store.url is memory: there is nothing to export, and nowhere to import to")
-    return with_secrets(config, config_file)[0]
 
 
 def _needs_the_key(config: Config) -> None:
@@ -115,10 +116,12 @@ def _report(verb: str, counts: dict[str, int], file: Path, *, as_json: bool) -> 
 
 
 @asynccontextmanager
-async def _opened(config: Config) -> AsyncIterator[Store]:
+async def _opened(config: Config, config_file: Path | None) -> AsyncIterator[Store]:
+    from wad.cli.configuration import with_secrets
     from wad.secrets import Vault
     from wad.store.open import open_store
 
+    config, _ = with_secrets(config, config_file)
     key = config.secrets.master_key
     assert key is not None
     vault = Vault(key.get_secret_value(), [old.get_secret_value() for old in config.secrets.old_master_keys])
@@ -134,7 +137,7 @@ async def _opened(config: Config) -> AsyncIterator[Store]:
 # --- out ---------------------------------------------------------------------------------------------
 
 
-async def _export(config: Config, file: Path) -> dict[str, int]:
+async def _export(config: Config, config_file: Path | None, file: Path) -> dict[str, int]:
     from wad.store.open import FILE as DATABASE
     from wad.store.tables import SCHEMA
 
@@ -147,7 +150,7 @@ async def _export(config: Config, file: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
     told = _Progress("exported")
     with _written(file) as out:
-        async with _opened(config) as opened:
+        async with _opened(config, config_file) as opened:
             _put(out, {**head, "store": opened.engine_name, "at": datetime.now(UTC).isoformat()})
             async for table, row in opened.dump():
                 _put(out, {"table": table, "row": {column: _shown(value) for column, value in row.items()}})
@@ -187,14 +190,14 @@ def _written(file: Path) -> Iterator[IO[str]]:
 # --- in ----------------------------------------------------------------------------------------------
 
 
-async def _import(config: Config, file: Path, *, merge: bool) -> dict[str, int]:
+async def _import(config: Config, config_file: Path | None, file: Path, *, merge: bool) -> dict[str, int]:
     counts: dict[str, int] = {}
     told = _Progress("imported")
     batch: list[dict[str, Any]] = []
     with _read(file) as lines:
         rows = _rows(lines, file)
         first = list(itertools.islice(rows, 1))  # a file that is none of ours touches no store
-        async with _opened(config) as opened:
+        async with _opened(config, config_file) as opened:
             if not merge and await _holds_something(opened):
                 raise Stop(
                     os.EX_CANTCREAT,
@@ -216,9 +219,10 @@ async def _import(config: Config, file: Path, *, merge: bool) -> dict[str, int]:
 
 async def _holds_something(opened: Store) -> bool:
     """Whether there is more than a store's own notes about itself."""
-    async for table, _ in opened.dump():
-        if table != "meta":
-            return True
+    async with aclosing(cast("AsyncGenerator[tuple[str, Row]]", opened.dump())) as rows:
+        async for table, _ in rows:
+            if table != "meta":
+                return True
     return False
 
 

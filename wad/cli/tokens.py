@@ -46,7 +46,7 @@ def _name(_: click.Context, __: click.Parameter, value: str) -> str:
 )
 @json_option
 def token_new(name: str, shops: tuple[str, ...], out: Path | None, as_json: bool) -> None:
-    """Make a token, and print it with the lines for the configuration.
+    """Make a token, and the configuration that lets it in.
 
     wad stores nothing: the token counts from the next start (or SIGHUP) with these lines in its file.
     """

@@ -14,7 +14,8 @@ import httpx
 from wad.cli.doctor.finding import Finding
 from wad.config import Config
 
-_PATIENCE: Final = 5.0  # seconds for a connection
+_HERE: Final = 2.0  # seconds for an answer from this machine
+_PATIENCE: Final = 5.0  # seconds for one from elsewhere
 
 
 def ports(config: Config, *, is_running: bool) -> Iterator[Finding]:
@@ -57,7 +58,7 @@ def daemon(config: Config) -> Finding:
     if url is None:
         return Finding("daemon", "warn", "it listens on a Unix socket, which is not looked at")
     try:
-        answer = httpx.get(f"{url}/readyz", timeout=_PATIENCE, trust_env=False)
+        answer = httpx.get(f"{url}/readyz", timeout=_HERE, trust_env=False)
         body = answer.json()
         status, restored, of = body["status"], body["restored"], body["of"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
