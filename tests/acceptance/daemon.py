@@ -13,11 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import trio
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 TOKEN = "wad_test_" + "t" * 32
+#: For tests whose requests die half sent: httpx leaves their bodies' generators to the collector.
+CALLERS_DIE = [
+    pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 SERVE = (sys.executable, "-m", "wad", "serve")
 
 
@@ -156,6 +162,11 @@ class Daemon:
             for family in text_string_to_metric_families(answer.text)
             for sample in family.samples
         }
+
+
+def crashes(metrics: dict[str, float]) -> float:
+    """How many actors were restarted."""
+    return sum(value for name, value in metrics.items() if name.startswith("wad_session_restarts_total"))
 
 
 def _labels(labels: dict[str, str]) -> str:

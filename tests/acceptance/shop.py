@@ -128,7 +128,7 @@ class Shop:
 
     async def sends(self) -> list[dict[str, Any]]:
         """What the network took from this number."""
-        return [each for each in await self.here.ledger("send") if each["phoneNumberId"] == self.number]
+        return await self.here.ledger("send", phoneNumberId=self.number)
 
 
 @asynccontextmanager
@@ -149,9 +149,11 @@ async def until(
 ) -> T:
     """What *look* sees, once it is *good*. The deadline only ends a test that has failed."""
     deadline = trio.current_time() + seconds
+    pause = 0.02
     while not good(seen := await look()):
         assert trio.current_time() < deadline, f"not {what} after {seconds:g} s, but {seen}"
-        await trio.sleep(0.05)
+        await trio.sleep(pause)
+        pause = min(2 * pause, 0.5)
     return seen
 
 

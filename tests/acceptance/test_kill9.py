@@ -16,15 +16,11 @@ import httpx
 import pytest
 import trio
 
-from tests.acceptance.daemon import Daemon
+from tests.acceptance.daemon import CALLERS_DIE, Daemon
 from tests.acceptance.town import all_messages, running, town
 from tests.store.secantus import Secantus
 
-# The callers' own requests die with the daemon, and httpx leaves their bodies' generators to the collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = CALLERS_DIE
 
 ROUNDS = int(os.environ.get("WAD_KILL_ROUNDS", "30"))
 CHATS = 12

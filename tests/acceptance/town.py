@@ -84,17 +84,19 @@ class Town:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def ledger(self, kind: str) -> list[dict[str, Any]]:
+    async def ledger(self, kind: str, **fields: str) -> list[dict[str, Any]]:
+        """The network's own record, of one kind, where its *fields* are these."""
         entries: list[dict[str, Any]] = []
         while True:
             after = entries[-1]["n"] if entries else 0
             answer = await self.client.get(
-                f"{self.sandbox_url}/_sandbox/ledger", params={"kind": kind, "after": after, "limit": 1000}
+                f"{self.sandbox_url}/_sandbox/ledger",
+                params={"kind": kind, "after": after, "limit": 1000, **fields},
             )
             page = answer.json()["entries"]
-            if not page:
-                return entries
             entries += page
+            if len(page) < 1000:
+                return entries
 
     async def fault(
         self, kind: str, *, match: Any = None, times: int | None = 1, name: str = "", **more: Any
