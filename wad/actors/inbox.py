@@ -35,14 +35,12 @@ from wad.models import (
     InboxItem,
     InboxState,
     Media,
-    MessageId,
     OutboundMessage,
     Pending,
     Session,
     new_message_id,
     new_rev,
     next_seq,
-    reply_message_id,
 )
 
 #: Tries for an answer that is wrong in itself (a 4xx, a body we do not understand).
@@ -275,10 +273,6 @@ def reply_address(message: InboundMessage) -> Address:
     if message.chat_kind == "group":
         return Address(group_id=message.chat)
     return Address(phone=message.sender.phone, user_id=message.sender.user_id, jid=message.sender.jid)
-
-
-def reply_of(item: InboxItem, index: int) -> MessageId:
-    return reply_message_id(item.message_id, index)
 
 
 def received_media_id(session_id: str, provider_media_id: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from wad.actors.inbox import reply_address, reply_of
+from wad.actors.inbox import reply_address
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
 from wad.content import parse_reply
@@ -42,6 +42,7 @@ from wad.models import (
     new_message_id,
     new_rev,
     next_seq,
+    reply_message_id,
 )
 
 MEDIA_TYPES: Final = ("image", "audio", "video", "document", "sticker")
@@ -275,7 +276,9 @@ class Sending:
                 expires_at=reply.expires_at,
             )
             message = await self._message(actor, draft)
-            messages.append(msgspec.structs.replace(message, message_id=reply_of(item, index)))
+            messages.append(
+                msgspec.structs.replace(message, message_id=reply_message_id(item.message_id, index))
+            )
         for message, stands in zip(
             messages, await self._services.patient.add_messages(messages), strict=True
         ):

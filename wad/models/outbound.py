@@ -1,0 +1,196 @@
+"""A message on its way out, its states, and the one way in which a status may move them: forward."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from wad.errors import ProviderError
+from wad.models.ids import ChatId, Content, MessageId, SessionId, ShopId, new_rev
+
+
+class MessageState(StrEnum):
+    SCHEDULED = "scheduled"  # `sendAt` has not come
+    QUEUED = "queued"  # surely not sent; will be
+    SENDING = "sending"  # the intent is on disk; the wire may have been touched
+    ACCEPTED = "accepted"  # the provider took it, and its id is stored
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    PLAYED = "played"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"  # may or may not have gone out
+
+
+#: How far along each state is. Statuses of a provider only ever raise it.
+RANK: Final[dict[MessageState, int]] = {
+    MessageState.SCHEDULED: 0,
+    MessageState.QUEUED: 1,
+    MessageState.SENDING: 2,
+    MessageState.UNKNOWN: 3,
+    MessageState.ACCEPTED: 4,
+    MessageState.SENT: 5,
+    MessageState.DELIVERED: 6,
+    MessageState.READ: 7,
+    MessageState.PLAYED: 8,
+}
+
+#: States an actor still has work with (an `unknown` one until it is a dead letter).
+OPEN: Final = frozenset(
+    {MessageState.SCHEDULED, MessageState.QUEUED, MessageState.SENDING, MessageState.UNKNOWN}
+)
+
+
+class Priority(IntEnum):
+    """Lower goes first: replies before normal before bulk."""
+
+    REPLY = 0
+    NORMAL = 1
+    BULK = 2
+
+
+class Address(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Whom a message is for. At least one is set; `phone` is E.164 with its `+`."""
+
+    phone: str | None = None
+    user_id: str | None = None  # Meta's business-scoped user id
+    group_id: str | None = None
+    jid: str | None = None  # WhatsApp Web only
+
+    @property
+    def chat(self) -> ChatId:
+        """The conversation: the unit of order, of the pair limit and of stickiness."""
+        return ChatId(self.group_id or self.user_id or self.phone or self.jid or "")
+
+
+class Failure(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Why an attempt, or a message, failed."""
+
+    code: str
+    detail: str
+    provider_code: str | None = None
+    retryable: bool = False
+
+    @classmethod
+    def of(cls, error: ProviderError) -> Failure:
+        return cls(error.code, error.detail, error.provider_code, error.retryable)
+
+
+class Step(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One line of a message's history."""
+
+    state: MessageState
+    at: datetime
+    error: Failure | None = None
+    note: str | None = None
+
+
+class Idempotency(msgspec.Struct, frozen=True):
+    """The caller's key. `scope` is the token's name, `fingerprint` the SHA-256 of the parsed body."""
+
+    scope: str
+    key: str
+    fingerprint: str
+
+
+_HISTORY: Final = 50  # steps kept; the oldest go first, but the very first stays
+
+
+class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message on its way out. Everything above the line is fixed when it is accepted."""
+
+    message_id: MessageId
+    session_id: SessionId
+    provider: str
+    to: Address
+    content: Content
+    seq: int
+    created_at: datetime
+    expires_at: datetime
+    shop_id: ShopId | None = None
+    priority: Priority = Priority.NORMAL
+    reference: str | None = None
+    reply_to: MessageId | None = None  # wad's id of the message it quotes
+    quotes: str | None = None  # the provider's id of the message it quotes
+    send_at: datetime | None = None
+    idempotency: Idempotency | None = None
+    # ------------------------------------------------------------------
+    state: MessageState = MessageState.QUEUED
+    updated_at: datetime
+    due_at: datetime | None = None  # not before; for `unknown`: when waiting for proof ends
+    attempts: int = 0
+    epoch: int = 0  # of the actor that wrote `sending`
+    provider_message_id: str | None = None
+    error: Failure | None = None
+    maybe_duplicate: bool = False
+    dead: bool = False  # a dead letter
+    history: tuple[Step, ...] = ()
+    rev: int = 0
+
+    @property
+    def chat(self) -> ChatId:
+        return self.to.chat
+
+    @property
+    def type(self) -> str:
+        return str(self.content["type"])
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN and not self.dead
+
+    def moved(
+        self,
+        state: MessageState,
+        at: datetime,
+        *,
+        error: Failure | None = None,
+        note: str | None = None,
+        **changes: Any,
+    ) -> OutboundMessage:
+        """The same message one step on. Whether the step is allowed is the caller's to know."""
+        history = (*self.history, Step(state, at, error, note))
+        if len(history) > _HISTORY:
+            history = (history[0], *history[-_HISTORY + 1 :])
+        return msgspec.structs.replace(
+            self, state=state, updated_at=at, error=error, history=history, rev=new_rev(), **changes
+        )
+
+
+class StatusUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="status"):
+    """What a provider says of a message of ours. `message_id` is our own id, where it travels with it."""
+
+    provider_message_id: str
+    state: MessageState  # sent, delivered, read, played or failed
+    at: datetime
+    message_id: MessageId | None = None
+    error: Failure | None = None
+    recipient: str | None = None
+    raw: dict[str, Any] = {}
+
+
+def with_status(message: OutboundMessage, status: StatusUpdate) -> OutboundMessage | None:
+    """*message* after *status*, or `None` where the status changes nothing.
+
+    Forward only. `failed` counts until the message is known to be delivered. A status proves that the
+    provider had the message, so it also settles `sending`, `unknown` and what was given up as unknown.
+    """
+    new = status.state
+    now = message.state
+    provider_id = message.provider_message_id or status.provider_message_id
+    if now in (MessageState.FAILED, MessageState.EXPIRED, MessageState.CANCELLED):
+        return None
+    if new is MessageState.FAILED:
+        if RANK[now] >= RANK[MessageState.DELIVERED]:
+            return None
+        return message.moved(
+            new, status.at, error=status.error, provider_message_id=provider_id, dead=True, due_at=None
+        )
+    if RANK[new] <= RANK[now]:
+        return None
+    return message.moved(new, status.at, provider_message_id=provider_id, dead=False, due_at=None)

@@ -1,0 +1,121 @@
+"""A session: what is stored of it, and what its actor says of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+import msgspec
+
+from wad.models.ids import SessionId, ShopId
+
+
+class SessionState(StrEnum):
+    CREATED = "created"  # stored, never wanted connected yet
+    CONNECTING = "connecting"  # wanted connected, no proof yet
+    PAIRING = "pairing"  # waits for its QR or code to be scanned
+    CONNECTED = "connected"  # proven, and the proof is fresh
+    DEGRADED = "degraded"  # was proven, but the proof is stale or the provider is failing
+    DISCONNECTED = "disconnected"  # wanted so
+    LOGGED_OUT = "logged_out"  # the other side unpaired it: needs a person
+    BAD_CREDENTIALS = "bad_credentials"  # the provider refuses who we say we are: needs a person
+    FAILED = "failed"  # crashed too often; tried again after a cooldown
+
+
+#: States that waiting alone does not leave: sends are refused unless they ask to queue.
+WAITING_FOR_PERSON: Final = frozenset(
+    {SessionState.LOGGED_OUT, SessionState.BAD_CREDENTIALS, SessionState.FAILED}
+)
+
+
+class DesiredState(StrEnum):
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+
+
+class Reason(msgspec.Struct, frozen=True, rename="camel"):
+    """Why a session is in its state."""
+
+    code: str
+    detail: str
+    needs_person: bool = False
+
+
+class Credentials(dict[str, str]):
+    """What a session proves itself with. Its repr tells which values are set, never what they are."""
+
+    def __repr__(self) -> str:
+        return f"Credentials({', '.join(f'{key}=***' for key in sorted(self))})"
+
+    __str__ = __repr__
+
+
+class Settings(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A session's own word over the configuration's defaults. `None` means: as configured."""
+
+    rate: float | None = None  # sends a second
+    burst: int | None = None
+    flow_url: str | None = None
+    flow_secret: str | None = None
+    base_url: str | None = None
+    retry: dict[str, float] | None = None  # {"maxAttempts", "maxAge"}
+    duplicates: Literal["at_most_once", "at_least_once"] = "at_most_once"
+    flow_disabled: bool = False  # the flow answered 410 Gone
+
+    def __repr__(self) -> str:
+        return f"Settings(rate={self.rate}, burst={self.burst}, duplicates={self.duplicates!r})"
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """The stored session: what it is, what is wanted of it, what was last known of it."""
+
+    session_id: SessionId
+    provider: str
+    credentials: Credentials
+    shop_id: ShopId | None = None
+    phone_number: str | None = None
+    settings: Settings = Settings()
+    desired_state: DesiredState = DesiredState.CONNECTED
+    state: SessionState = SessionState.CREATED
+    reason: Reason | None = None
+    is_connected: bool = False
+    last_seen: datetime | None = None
+    qr_code: str | None = None
+    connection_data: dict[str, Any] = {}  # what the provider told of the account; nothing secret
+    created_at: datetime
+    updated_at: datetime
+    owner: str | None = None  # the node and boot whose actor may write, and the fence's number
+    epoch: int = 0
+    data_key: bytes = b""  # wrapped by the master key; see `wad.secrets`
+    rev: int = 0
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The snapshot of contract.md, section 2: what an actor publishes and `GET .../status` answers."""
+
+    session_id: SessionId
+    shop_id: ShopId | None
+    provider: str
+    phone_number: str | None
+    desired_state: DesiredState
+    state: SessionState
+    is_connected: bool
+    reason: Reason | None
+    last_seen: datetime | None
+    qr_code: str | None
+    since: datetime
+    link: str | None
+    last_inbound_at: datetime | None
+    last_outbound_at: datetime | None
+    last_ack_at: datetime | None
+    restarts: int
+    next_retry_at: datetime | None
+    breaker: str
+    queue: QueueStatus
+    node: str
+
+
+class QueueStatus(msgspec.Struct, frozen=True, rename="camel"):
+    depth: int
+    oldest_seconds: float

@@ -1,0 +1,48 @@
+"""What the store is asked for, and short forms of what it holds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from wad.models.ids import ChatId, MessageId, SessionId, ShopId
+from wad.models.outbound import Priority
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """An open outbox or inbox row without its body: all that scheduling needs."""
+
+    message_id: MessageId
+    chat: ChatId
+    seq: int
+    created_at: datetime
+    priority: Priority = Priority.NORMAL
+    state: str = ""  # a MessageState or an InboxState
+    due_at: datetime | None = None
+
+
+class StoredEvent(msgspec.Struct, frozen=True):
+    """One line of the event stream, kept so that a listener can resume. `seq` is its SSE id."""
+
+    seq: int
+    type: str
+    at: datetime
+    data: dict[str, Any]
+    session_id: SessionId | None = None
+    shop_id: ShopId | None = None
+
+
+class MessageQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What `GET /messages` asks for. Newest first; `after` is the `seq` of the last row seen."""
+
+    shop_ids: frozenset[str] | None = None  # None: every shop
+    session_id: str | None = None
+    direction: Literal["inbound", "outbound"] | None = None
+    state: str | None = None
+    to: str | None = None  # exact recipient (outbound)
+    sender: str | None = None  # exact phone or user id (inbound)
+    since: datetime | None = None
+    after: int | None = None
+    limit: int = 50
