@@ -112,6 +112,15 @@ def test_people_read_one_line_an_event(ask: Wad, running: Running, shop: str):
     assert f"{shop}  <- Ana Torres ({ANA})  hola \\x1b[31m rojo" in line
 
 
+def test_a_terminal_that_cannot_show_it_is_no_reason_to_end(running: Running, shop: str):
+    """Customers write in every script there is; somebody's terminal may know Latin-1 alone."""
+    running.inbound("¡un 🌮!")
+    tail = [*COMMAND, "tail", shop, "--types=message.received", "--after=0", "--count=3", *running.options]
+    env = environment(PYTHONIOENCODING="latin-1")
+    ran = subprocess.run(tail, env=env, capture_output=True, encoding="latin-1", check=True, timeout=PATIENCE)
+    assert r"¡un \U0001f32e!" in ran.stdout
+
+
 def test_a_stream_of_nothing_is_refused(ask: Wad):
     """A session mistyped would be silent for ever."""
     assert ask("tail", "nobody").status == 65

@@ -5,6 +5,7 @@ So `wad --help` and shell completion load click and nothing else of weight.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -87,4 +88,9 @@ def _tell_json(message: str, exit_code: int, **facts: object) -> None:
 
 def main() -> None:
     """The entry point of the `wad` script and of `python -m wad`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a customer's taco must not end a command on a terminal without one
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
