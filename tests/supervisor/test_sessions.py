@@ -8,6 +8,7 @@ from trio.testing import MockClock
 
 from tests.house import House, draft, now, shop
 from tests.simulated import failing, hang, lost_answer, refusal
+from tests.supervisor.test_supervise import Full
 from wad.actors.services import Limits
 from wad.errors import (
     Conflict,
@@ -21,6 +22,7 @@ from wad.errors import (
 )
 from wad.events import ActorCrashed
 from wad.models import Credentials, DesiredState, Idempotency, MessageState, SessionId, SessionState
+from wad.supervisor.policy import RestartPolicy
 from wad.supervisor.sending import Sent
 from wad.supervisor.sessions import NewSession
 
@@ -147,6 +149,23 @@ async def test_a_crash_of_one_of_a_thousand_changes_nothing_for_the_others(autoj
         assert len(house.world.opened) == 999 + 6
         await trio.sleep(400)  # its cooldown is over
         assert sessions.status(SessionId("s-500")).is_connected
+
+
+async def test_a_crashed_session_is_not_called_connected(autojump_clock: MockClock) -> None:
+    """Between a crash and the next proof the status says what is, and when it will be tried again."""
+    house = House(policy=RestartPolicy(initial=10.0, random=Full()))
+    house.world.script["*"] = [failing(RuntimeError("a bug"))]
+    async with house.run() as sessions:
+        await shop(sessions)
+        await sessions.messages.send(draft())
+        await trio.sleep(1)
+        status = sessions.status(SessionId("shop"))
+        assert (status.state, status.is_connected) == (SessionState.CONNECTING, False)
+        assert status.reason is not None
+        assert status.reason.code == "crashed"
+        assert status.next_retry_at == now() + timedelta(seconds=9)
+        await trio.sleep(10)
+        assert sessions.status(SessionId("shop")).is_connected
 
 
 async def test_a_failed_session_is_tried_again_at_once_when_asked(autojump_clock: MockClock) -> None:

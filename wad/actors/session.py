@@ -349,6 +349,13 @@ class SessionActor:
         self.outbox.allow(False)
         self._set(state, Reason(error.code, error.detail, needs_person=True))
 
+    def crashed(self, error: BaseException, restart_in: float | None) -> None:
+        """This life is over. Until the next one proves itself nobody is told that the session is connected."""
+        self.restarts += 1
+        if restart_in is not None and self.session.desired_state is DesiredState.CONNECTED:
+            self.next_retry_at = self._services.now() + timedelta(seconds=restart_in)
+            self._set(SessionState.CONNECTING, Reason("crashed", f"restarts after a crash: {error!r}"))
+
     async def failed(self, reason: Reason, retry_at: datetime) -> None:
         """The supervisor gave up on restarting for now."""
         self._set(SessionState.FAILED, reason)

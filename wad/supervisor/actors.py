@@ -167,7 +167,7 @@ class Actors:
         actor.mailbox.reopen()
 
     def _crashed(self, actor: SessionActor, error: BaseException, delay: float | None) -> None:
-        actor.restarts += 1
+        actor.crashed(error, delay)
         self._services.events.publish(
             ActorCrashed(actor.session.session_id, actor.session.provider, error, actor.restarts, delay)
         )
