@@ -48,6 +48,18 @@ class SignedProvider(SimulatedProvider):
         return session.credentials.get("verifyToken") if session else "agreed"
 
 
+def form(*parts: tuple[str, str | None, str | None, bytes]) -> tuple[bytes, dict[str, str]]:
+    """A multipart body of (name, filename, content type, content)."""
+    lines = []
+    for name, filename, kind, content in parts:
+        named = f'; filename="{filename}"' if filename is not None else ""
+        typed = f"Content-Type: {kind}\r\n" if kind is not None else ""
+        lines.append(
+            f'--xx\r\nContent-Disposition: form-data; name="{name}"{named}\r\n{typed}\r\n'.encode() + content
+        )
+    return b"\r\n".join([*lines, b"--xx--\r\n"]), {"Content-Type": "multipart/form-data; boundary=xx"}
+
+
 @dataclass(frozen=True)
 class Reply:
     """An answer as it came."""
@@ -152,10 +164,13 @@ async def _unrestored(house: House) -> AsyncIterator[Sessions]:
 
 
 @asynccontextmanager
-async def front(house: House | None = None, config: Mapping[str, Any] | None = None) -> AsyncIterator[Front]:
+async def front(
+    house: House | None = None, config: Mapping[str, Any] | None = None, *, restore: bool = True
+) -> AsyncIterator[Front]:
     """One life of the daemon with its API. *config* comes over the tokens above."""
     house = house or House(world=SignedProvider())
-    async with house.run() as sessions, trio.open_nursery() as nursery:
+    life = house.run() if restore else _unrestored(house)
+    async with life as sessions, trio.open_nursery() as nursery:
         services = sessions._services
         stream = EventStream(services.store, services.events, now=now)
         await nursery.start(stream.run)

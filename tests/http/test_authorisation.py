@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.http.front import API, Front, front
+from tests.http.front import API, Front, form, front
 from wad.http.operations import Access
 from wad.http.routes import OPERATIONS
 
@@ -35,16 +35,20 @@ ASKED = {
     "retryDeadLetter": (None, {}, 404),
     "discardDeadLetter": (None, {}, 404),
     "listen": (None, {"sessionId": "nine"}, 404),
-    "uploadMedia": (None, {"sessionId": "nine", "filename": "a.png"}, 404),
+    "uploadMedia": (None, {}, 404),
     "getMedia": (None, {}, 404),
 }
+
+
+UPLOAD = form(("sessionId", None, None, b"nine"), ("file", "a.png", "image/png", b"png"))
 
 
 async def of_shop_9(ask: Front) -> dict[str, str]:
     """What shop-9 has: a session, a message, a file. By the names of path parameters."""
     await ask.session("nine", shopId="shop-9")
     sent = await ask.send(session_id="nine")
-    file = await ask("POST", "/media", raw=b"png", sessionId="nine", filename="a.png")
+    raw, headers = UPLOAD
+    file = await ask("POST", "/media", raw=raw, headers=headers)
     assert file.status == 201, file.body
     return {
         "sessionId": "nine",
@@ -55,8 +59,9 @@ async def of_shop_9(ask: Front) -> dict[str, str]:
 
 async def ask_for(ask: Front, op, ids: dict[str, str]):
     body, query, _ = ASKED[op.id]
-    headers = {"Content-Type": op.body.media_types[0]} if body is not None else {}
-    raw = b"png" if op.id == "uploadMedia" else None
+    raw, headers = UPLOAD if op.id == "uploadMedia" else (None, {})
+    if body is not None:
+        headers = {"Content-Type": op.body.media_types[0]}
     return await ask(op.method, op.path.format(**ids), body, raw=raw, headers=headers, **query)
 
 

@@ -96,7 +96,6 @@ async def test_what_is_not_there_and_what_is_not_allowed(autojump_clock):
 @pytest.mark.parametrize(
     "path",
     [
-        "//api/whatsapp/sessions",
         "/api/whatsapp/sessions/",
         "/api//whatsapp/sessions",
         "/api/whatsapp/sessions/../messages/x",

@@ -101,11 +101,15 @@ class App(QuartTrio):
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *_ALWAYS, (b"x-request-id", request_id)]
-            elif not message.get("more_body", False) and not heard.is_set():
+            last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if last and not heard.is_set():
                 # The client has its answer, and may be sending still. Closing on it now would take the answer away.
                 with trio.move_on_after(_LINGER):
                     await heard.wait()
-            await send(message)
+            # On the last of it hypercorn tells Quart that the exchange is over, and Quart cancels this very call.
+            # Unshielded, hypercorn would not get to time the idle connection, nor to close it when wad stops.
+            with trio.CancelScope(shield=last):
+                await send(message)
 
         try:
             if b"content-length" in names and b"transfer-encoding" in names:

@@ -166,14 +166,17 @@ class EventStream:
 
     # --- out --------------------------------------------------------------------------------------
 
+    def check_room(self) -> None:
+        if len(self._listeners) >= LISTENERS:
+            raise TooManyRequests(f"{LISTENERS} clients listen already", retry_after=5)
+
     @contextmanager
     def listener(
         self, principal: Principal, *, session_id: str | None, types: frozenset[str] | None
     ) -> Iterator[Listener]:
-        if len(self._listeners) >= LISTENERS:
-            raise TooManyRequests(f"{LISTENERS} clients listen already", retry_after=5)
+        """Heard of everything from now on. Where there is no room it is closed at once: ask `check_room` before."""
         listener = Listener(principal, session_id=session_id, types=types)
-        if self._closed:
+        if self._closed or len(self._listeners) >= LISTENERS:
             listener.close()
         self._listeners.add(listener)
         try:

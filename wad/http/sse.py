@@ -66,6 +66,7 @@ async def listen(api: Api, exchange: Exchange) -> Answer:
     last = exchange.request.headers.get("Last-Event-ID")
     if last is not None and not (last.isascii() and last.isdigit() and int(last) <= _LARGEST):
         raise invalid([FieldError("/Last-Event-ID", "must be the id of an event that came before")])
+    api.stream.check_room()
     body: AsyncIterator[bytes] | bytes = b""
     if exchange.request.method != "HEAD":
         body = stream(api, exchange, query, None if last is None else int(last))

@@ -20,7 +20,6 @@ _RESULTS: Final[dict[type[WadError], str]] = {
     Unauthorized: "bad_signature",
     StoreUnavailable: "unavailable",
 }
-PROVIDERS: Final = ("cloud_api", "meta_business", "twilio", "dialog360")
 
 
 def _addressed(exchange: Exchange) -> tuple[str, SessionId | None]:
@@ -57,5 +56,5 @@ async def take(api: Api, exchange: Exchange) -> Answer:
 
 
 def _tell(api: Api, provider: str, result: str, began: float) -> None:
-    if provider in PROVIDERS:
+    if provider in api.sessions.providers:
         api.events.publish(WebhookAnswered(provider, result, trio.current_time() - began))
