@@ -9,7 +9,18 @@ from typing import Any
 
 import httpx
 
-from tests.cli.conftest import ANA, COMMAND, PATIENCE, Running, Wad, environment, free_port, started
+from tests.cli.conftest import (
+    ANA,
+    COMMAND,
+    PATIENCE,
+    Running,
+    Wad,
+    checked,
+    environment,
+    free_port,
+    started,
+    until,
+)
 
 #: Somebody who never wrote: Meta takes a message for them, and then says that the window is closed.
 STRANGER = "+5215500000001"
@@ -79,13 +90,16 @@ def test_a_message_that_fails_becomes_a_dead_letter_that_can_be_tried_again(ask:
     assert (retried.status, retried.json["items"][0]["messageId"]) == (0, message_id)
 
 
-def test_waiting_for_a_message_that_fails_is_69(ask: Wad, shop: str):
-    """A script must not take it for sent."""
-    message_id = ask("send", shop, "+5215500000002", "hola", "--json").json["messageId"]
-    while message_id not in ask("dead-letters", "list").out:
-        pass
-    ran = ask("send", shop, "+5215500000002", "hola", "--wait", "--key=again", "--json")
-    assert (ran.status, ran.json["status"]) in [(0, "accepted"), (69, "failed")]
+def test_waiting_for_a_message_that_fails_is_69(ask: Wad, running: Running, shop: str):
+    """A script must not take it for sent. Here the network refuses at once, in its answer."""
+    settings = f"{running.sandbox}/_sandbox/settings"
+    checked(httpx.patch(settings, json={"failures": "answer"}))
+    try:
+        ran = ask("send", shop, STRANGER, "hola", "--wait", "--json")
+    finally:
+        checked(httpx.patch(settings, json={"failures": "webhook"}))
+    assert (ran.status, ran.json["status"]) == (69, "failed")
+    assert ran.problem["sent"]["error"]["code"] == "reply_window_closed"
 
 
 def test_what_cannot_be_tried_again_is_told_and_the_rest_is(ask: Wad):
@@ -140,14 +154,14 @@ def test_the_stream_comes_back_without_a_gap(elsewhere: Path):
     create += [f"--credential={name}={value}" for name, value in known.items()]
     listen = [*COMMAND, "tail", "--json", "--after=0", "--count=4", *options]
 
+    heard = elsewhere / "heard.jsonl"
+    with heard.open("w") as out, started("serve", cwd=elsewhere, env=env):
+        subprocess.run(create, cwd=elsewhere, env=environment(), check=True)
+        tail = subprocess.Popen(listen, cwd=elsewhere, env=environment(), stdout=out)
+        until(heard.read_text)
     with started("serve", cwd=elsewhere, env=env):
         subprocess.run(create, cwd=elsewhere, env=environment(), check=True)
-        tail = subprocess.Popen(listen, cwd=elsewhere, env=environment(), stdout=subprocess.PIPE, text=True)
-        assert tail.stdout is not None
-        lines = [tail.stdout.readline()]
-    with started("serve", cwd=elsewhere, env=env):
-        subprocess.run(create, cwd=elsewhere, env=environment(), check=True)
-        rest, _ = tail.communicate(timeout=PATIENCE)
-    ids = [int(json.loads(line)["id"]) for line in [*lines, *rest.splitlines()]]
+        assert tail.wait(PATIENCE) == 0
+    ids = [int(json.loads(line)["id"]) for line in heard.read_text().splitlines()]
     assert ids == sorted(set(ids))
     assert len(ids) == 4

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import httpx
 
-from tests.cli.conftest import COMMAND, PATIENCE, Running, Wad, environment, free_port, started
+from tests.cli.conftest import COMMAND, PATIENCE, Running, Wad, environment, free_port, started, until
 
 
 def test_the_first_start_makes_what_it_needs_and_says_where(elsewhere: Path):
@@ -102,10 +101,7 @@ def test_the_sandbox_calls_back_as_soon_as_somebody_is_there(elsewhere: Path):
             "WAD_PROVIDERS__CLOUD_API__VERIFY_TOKEN": sandbox["credentials"]["verifyToken"],
         }
         with started("serve", cwd=elsewhere, env=env):
-            ends = time.monotonic() + PATIENCE
-            while f"webhooks go to {callback}" not in (elsewhere / "sandbox.log").read_text():
-                assert time.monotonic() < ends
-                time.sleep(0.05)
+            until(lambda: f"webhooks go to {callback}" in (elsewhere / "sandbox.log").read_text())
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0
 
