@@ -307,9 +307,7 @@ async def test_stopping_ends_streams_and_idle_connections_and_finishes_requests(
 async def test_an_event_stream_outlives_silence():
     """No timeout of reading ends it: a listener says nothing."""
     async with (
-        served(
-            read_timeout=0.2, keep_alive_timeout=0.2, body_timeout=0.2, response_timeout=0.3, max_wait=0.1
-        ) as here,
+        served(keep_alive_timeout=0.2, body_timeout=0.2, response_timeout=0.3, max_wait=0.1) as here,
         await here.connect() as stream,
     ):
         await stream.send_all(b"GET /api/whatsapp/events HTTP/1.1\r\nHost: x\r\n" + AUTH + b"\r\n")

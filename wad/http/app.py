@@ -112,8 +112,9 @@ class App(QuartTrio):
                 await send(message)
 
         try:
-            if b"content-length" in names and b"transfer-encoding" in names:
-                await _smuggled(tell)
+            if refusal := _refused_unread(scope, names):
+                heard.set()
+                await _refuse(tell, refusal)
             else:
                 await super().__call__(scope, hear, tell)
         finally:
@@ -123,16 +124,26 @@ class App(QuartTrio):
                 self.events.publish(RequestServed(route, method, status, trio.current_time() - began))
 
 
-async def _smuggled(send: Callable[[Any], Awaitable[None]]) -> None:
-    """Two lengths for one body: whoever stands before us may have read the other one (RFC 9112, 6.3)."""
-    error = Refused("bad_request", "Content-Length and Transfer-Encoding do not go together")
-    body = Answer(problem_of(error)).encoded
+def _refused_unread(scope: Any, names: Mapping[bytes, bytes]) -> Refused | None:
+    """What somebody who stands before us may have understood otherwise than we would."""
+    if b"content-length" in names and b"transfer-encoding" in names:  # RFC 9112, 6.3
+        return Refused("bad_request", "Content-Length and Transfer-Encoding do not go together")
+    if scope["path"].startswith("//"):  # werkzeug would take it for one slash
+        return Refused("not_found", KINDS["not_found"].meaning)
+    return None
+
+
+async def _refuse(send: Callable[[Any], Awaitable[None]], error: Refused) -> None:
+    """Answer without having read, and close: what else is on the connection is not trusted."""
+    problem = problem_of(error)
+    body = Answer(problem).encoded
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
         (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 

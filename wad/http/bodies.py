@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any, Final
 
 import msgspec
 from quart import Request
+from quart_trio.formparser import TrioFormDataParser
 from quart_trio.wrappers import TrioRequest
 from quart_trio.wrappers.request import TrioBody
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -47,17 +49,26 @@ class CappedBody(TrioBody):
             raise
 
 
+class MemoryForm(TrioFormDataParser):
+    """A form whose file stays in memory, from where it goes to the provider; how many at once is the caller's matter."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(stream_factory=lambda *_: BytesIO(), **more)
+
+
 def request_class(config: Http, *, uploads: str) -> type[TrioRequest]:
     """Requests whose body may be as large, and take as long, as their path allows; *uploads* is that of files."""
 
     class WadRequest(TrioRequest):
         body_class = CappedBody
+        form_data_parser_class = MemoryForm
 
         def __init__(self, method: str, scheme: str, path: str, *args: Any, **more: Any) -> None:
             upload = path == uploads
             more["max_content_length"] = config.max_upload + _FORM if upload else config.max_body
             more["body_timeout"] = config.body_timeout * (_PATIENCE if upload else 1)
             super().__init__(method, scheme, path, *args, **more)
+            self.max_content_length = more["max_content_length"]
 
     return WadRequest
 

@@ -12,7 +12,6 @@ from typing import Final
 from urllib.parse import quote
 
 import msgspec
-import trio
 from quart.datastructures import FileStorage
 from quart.wrappers.response import ResponseBody
 
@@ -63,7 +62,7 @@ async def upload(api: Api, exchange: Exchange) -> Answer:
         session = api.session(exchange.principal, asked.session_id)
         filename = _name(file.filename)
         mime_type = _known(file.mimetype, filename)
-        data = await trio.to_thread.run_sync(file.read)
+        data = file.read()
         if not data:
             raise invalid([FieldError("/file", "is empty")])
         media = await api.sessions.calls.upload(

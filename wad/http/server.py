@@ -28,6 +28,9 @@ log = logging.getLogger("wad.http")
 
 #: Seconds for one write to be taken by the client's side of the connection.
 WRITE_TIMEOUT: Final = 30.0
+#: Seconds that a client which still sends is heard, after our last word.
+LINGER: Final = 1.0
+_UNREAD: Final = 2**16
 
 
 async def serve_http(
@@ -70,11 +73,21 @@ async def _connection(
     app: App, hypercorn: HypercornConfig, context: WorkerContext, stream: Connection
 ) -> None:
     try:
-        await TCPServer(ASGIWrapper(app), hypercorn, context, ConnectionState({}), stream)  # type: ignore[arg-type]
+        with stream.life:
+            await Server(ASGIWrapper(app), hypercorn, context, ConnectionState({}), stream)  # type: ignore[arg-type]
     except Exception:
         log.exception("connection_failed")
     finally:
         stream.release()
+
+
+class Server(TCPServer):
+    """hypercorn's handling of one connection, which ends when the client has gone."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        # Left alone, it would hold the connection's place for keep_alive_timeout after the client closed it.
+        await self.idle_task.stop()
 
 
 def _hypercorn(config: Http) -> HypercornConfig:
@@ -117,17 +130,19 @@ class Listener(trio.abc.Listener["Connection"]):
 
 
 class Connection(trio.abc.HalfCloseableStream):
-    """One accepted connection. Its writes end in time, and its seat is given back once."""
+    """One accepted connection. Its writes end in time; once it is closed, all that served it ends."""
 
     def __init__(self, stream: trio.SocketStream, give_back: Callable[[], None]) -> None:
         self._stream = stream
         self._give_back: Callable[[], None] | None = give_back
         self.socket = stream.socket
+        self.life = trio.CancelScope()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         with trio.move_on_after(WRITE_TIMEOUT):
             await self._stream.send_all(data)
             return
+        self.life.cancel()
         raise trio.BrokenResourceError(f"the client took nothing for {WRITE_TIMEOUT:g} s")
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -142,7 +157,15 @@ class Connection(trio.abc.HalfCloseableStream):
         return await self._stream.receive_some(max_bytes)
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        """Hear the client out for a moment: closing on bytes that nobody read takes our last answer from it."""
+        with trio.CancelScope(shield=True), trio.move_on_after(LINGER):
+            try:
+                while await self._stream.receive_some(_UNREAD):
+                    pass
+            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+                pass  # gone, closed already, or read elsewhere
+        self.socket.close()
+        self.life.cancel()
 
     def release(self) -> None:
         self.socket.close()
