@@ -22,6 +22,7 @@ from wad.errors import (
 )
 from wad.events import ActorCrashed
 from wad.models import Credentials, DesiredState, Idempotency, MessageState, SessionId, SessionState
+from wad.store.store import Retention
 from wad.supervisor.policy import RestartPolicy
 from wad.supervisor.sending import Sent
 from wad.supervisor.sessions import NewSession
@@ -401,6 +402,42 @@ async def test_an_expired_message_is_not_sent(autojump_clock: MockClock) -> None
         assert sessions.status(SessionId("shop")).is_connected
         assert await state_of(house, sent) is MessageState.EXPIRED
         assert house.world.ledger == []
+
+
+async def test_a_message_expires_also_while_nobody_may_send(autojump_clock: MockClock) -> None:
+    """A session that waits for a person for days does not keep what nobody wants any more."""
+    house = House()
+    async with house.run() as sessions, trio.open_nursery() as nursery:
+        nursery.start_soon(sessions.look_after, Retention())
+        await shop(sessions)
+        await sessions.disconnect(SessionId("shop"), wait=10)
+        overdue = await sessions.messages.send(draft(queue=True, expires_at=now() + timedelta(hours=1)))
+        kept = await sessions.messages.send(draft(queue=True))
+        await trio.sleep(7200)
+        assert await state_of(house, overdue) is MessageState.EXPIRED
+        assert await state_of(house, kept) is MessageState.QUEUED
+        assert sessions.status(SessionId("shop")).queue.depth == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_silent_sessions_are_asked_for_proof_and_one_that_fails_is_degraded(
+    autojump_clock: MockClock,
+) -> None:
+    """Nothing comes in for hours: each session is asked again in good time, and what fails is not called connected."""
+    house = House()
+    async with house.run() as sessions, trio.open_nursery() as nursery:
+        nursery.start_soon(sessions.look_after, Retention())
+        await shop(sessions, "one")
+        await shop(sessions, "two")
+        for _ in range(40):
+            await trio.sleep(300)
+            assert sessions.status(SessionId("one")).is_connected
+        house.world.connects["two"] = [refusal(Verdict.NOT_SENT, "unreachable")] * 1000
+        await trio.sleep(1800)
+        assert sessions.status(SessionId("one")).is_connected
+        two = sessions.status(SessionId("two"))
+        assert (two.state, two.reason and two.reason.code) == (SessionState.DEGRADED, "unreachable")
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_same_key_is_the_same_message_also_at_once(autojump_clock: MockClock) -> None:

@@ -138,6 +138,17 @@ class Outbox:
         self._workers.start()
         self._workers.wake(self._nursery)
 
+    async def expire_overdue(self) -> None:
+        """End what waited past its `expiresAt` while the session may not send; else each one's turn sees to it."""
+        if self._ready:
+            return
+        now = self._services.now()
+        waiting = [item.message_id for item in self.lanes.items() if item.state != MessageState.UNKNOWN]
+        for message in (await self._services.patient.messages(waiting)).values():
+            if message.is_open and message.expires_at <= now:
+                await self._expire(message)
+                self.forget(message.message_id)
+
     # --- the callers' side --------------------------------------------------------------------------
 
     def offer(self, message: OutboundMessage) -> None:
@@ -220,8 +231,7 @@ class Outbox:
     async def _attempt(self, item: Pending, message: OutboundMessage) -> None:
         now = self._services.now()
         if message.expires_at <= now:
-            expired = message.moved(MessageState.EXPIRED, now, error=message.error, dead=True)
-            await self._record(message, expired)
+            await self._expire(message)
             self.lanes.done(item)
             return
         clock = trio.current_time()
@@ -251,6 +261,10 @@ class Outbox:
             return
         self.moved(sending)
         await self._send(item, sending, permit)
+
+    async def _expire(self, message: OutboundMessage) -> None:
+        now = self._services.now()
+        await self._record(message, message.moved(MessageState.EXPIRED, now, error=message.error, dead=True))
 
     async def _send(self, item: Pending, sending: OutboundMessage, permit: Permit) -> None:
         assert self._connection is not None

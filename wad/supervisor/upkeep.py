@@ -1,4 +1,4 @@
-"""The one clock of all idle sessions: it keeps their proofs fresh, and the store small.
+"""The one clock of all idle sessions: it keeps their proofs fresh, ends what is overdue, and the store small.
 
 One task for all of them: no idle session has a timer of its own.
 """
@@ -15,6 +15,8 @@ from wad.models import SessionState
 from wad.store.store import Retention
 from wad.supervisor.actors import Actors
 
+#: Seconds between looks for messages that outlived their `expiresAt` in sessions that may not send.
+EXPIRE_EVERY: Final = 300.0
 #: Seconds between removals of what is older than its retention.
 PURGE_EVERY: Final = 3600.0
 
@@ -23,6 +25,7 @@ async def look_after(services: Services, actors: Actors, retention: Retention) -
     """Run until cancelled."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_keep_proofs_fresh, services, actors)
+        nursery.start_soon(_expire, actors)
         nursery.start_soon(_purge, services, retention)
 
 
@@ -37,6 +40,13 @@ async def _keep_proofs_fresh(services: Services, actors: Actors) -> None:
             if actor.proof_age > every:
                 await actors.ask_quietly(actor, Probe())
         await trio.sleep(pause)
+
+
+async def _expire(actors: Actors) -> None:
+    while True:
+        await trio.sleep(EXPIRE_EVERY)
+        for actor in [actor for actor in actors if actor.busy]:
+            await actor.outbox.expire_overdue()
 
 
 async def _purge(services: Services, retention: Retention) -> None:
