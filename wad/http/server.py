@@ -137,6 +137,7 @@ class Connection(trio.abc.HalfCloseableStream):
         self._give_back: Callable[[], None] | None = give_back
         self.socket = stream.socket
         self.life = trio.CancelScope()
+        self._closing = trio.Lock()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         with trio.move_on_after(WRITE_TIMEOUT):
@@ -154,17 +155,24 @@ class Connection(trio.abc.HalfCloseableStream):
             await self._stream.send_eof()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._closing.locked():  # `aclose` reads what is left
+            raise trio.ClosedResourceError
         return await self._stream.receive_some(max_bytes)
 
     async def aclose(self) -> None:
-        """Hear the client out for a moment: closing on bytes that nobody read takes our last answer from it."""
-        with trio.CancelScope(shield=True), trio.move_on_after(LINGER):
-            try:
-                while await self._stream.receive_some(_UNREAD):
-                    pass
-            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-                pass  # gone, closed already, or read elsewhere
-        self.socket.close()
+        """Hear the client out for a moment: closing on bytes that nobody read takes our last answer from it.
+
+        hypercorn closes from several tasks, while another one reads: the first closes, and the others wait for it.
+        """
+        with trio.CancelScope(shield=True):
+            async with self._closing:
+                with trio.move_on_after(LINGER):
+                    try:
+                        while await self._stream.receive_some(_UNREAD):
+                            pass
+                    except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+                        pass  # gone, closed already, or read elsewhere
+                self.socket.close()
         self.life.cancel()
 
     def release(self) -> None:
