@@ -36,7 +36,13 @@ def serving(status: int, media_type: str, body: str) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with served(Handler) as url:
+        yield url
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -126,3 +132,31 @@ def test_the_token_is_never_shown(wad: Wad):
 def test_a_refusal_has_the_exit_status_of_its_kind(problem: dict[str, object], status: int):
     """A script tells from it whether to try again (75), to call a person, or to mend its input (65)."""
     assert exit_status(problem) == status
+
+
+def test_a_send_whose_answer_is_lost_is_asked_again_under_the_same_key(wad: Wad):
+    """The daemon may have the message or not; the key makes sure that it is one message in the end."""
+    keys: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            keys.append(self.headers["Idempotency-Key"])
+            if len(keys) == 1:
+                self.close_connection = True  # no answer at all
+                return
+            body = b'{"messageId": "msg_1", "sessionId": "shop", "provider": "cloud_api", "status": "queued"}'
+            self.send_response(202)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with served(Handler) as url:
+        ran = wad("send", "shop", "+5215512345678", "hola", "--url", url)
+    assert (ran.status, "asking again" in ran.err, "msg_1" in ran.out) == (0, True, True)
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+    assert keys[0]

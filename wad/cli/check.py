@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import sqlite3
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +64,10 @@ def check(config: Config, config_file: Path | None, as_json: bool) -> None:
 @json_option
 def version(as_json: bool) -> None:
     """Print the version of wad, and of what it runs on."""
+    import platform
+    import sqlite3
+    from importlib import metadata
+
     versions = {
         "wad": __version__,
         "python": platform.python_version(),

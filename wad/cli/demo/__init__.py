@@ -32,6 +32,10 @@ def demo(data_dir: Path, port: int, once: bool, as_json: bool) -> None:
     A shop's number is set up, a message goes out, a customer writes, and a rule answers. Then it stays up for you to play with: a chat page on which you are the customer, the API, the metrics.
     Nothing reaches the real WhatsApp or the internet. Started again, it goes on with what it had.
     """
+    # Before the imports: they take a second, and nobody should wonder whether anything happens.
+    click.echo(
+        "wad demo: a shop's number on a simulated WhatsApp. Nothing leaves this machine.\n", err=as_json
+    )
     from wad.cli.demo.stage import play
 
     run(partial(play, data_dir, port, once=once, as_json=as_json))

@@ -34,9 +34,6 @@ async def play(directory: Path, port: int, *, once: bool, as_json: bool) -> None
     os.umask(0o077)  # all that a demo writes is its owner's alone
     with settled(directory):
         tell = partial(_tell, err=as_json)
-        click.echo(
-            "wad demo: a shop's number on a simulated WhatsApp. Nothing leaves this machine.\n", err=as_json
-        )
         async with trio.open_nursery() as nursery:
             api_port = free_port(port, what="API")
             page_port = free_port(_SANDBOX_PORT, but=api_port, what="chat page")
