@@ -1,0 +1,139 @@
+"""Load in both directions, and the count of every message after it.
+
+The count goes by the sandbox's ledger and by what callers were answered, never by wad's own word alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+import httpx
+import trio
+
+from tests.acceptance.daemon import Daemon
+from tests.acceptance.town import Town, all_messages
+
+CHATS = 12
+ENDS = {"accepted", "sent", "delivered", "read", "failed", "cancelled", "expired", "unknown"}
+
+
+class Load:
+    """Who sends over the API, and who writes to the number; what they were answered is remembered."""
+
+    def __init__(self, here: Town, daemon: Daemon, session_id: str = "shop") -> None:
+        self.acknowledged: dict[str, str] = {}  # message id -> text
+        self.refused: Counter[int] = Counter()
+        self._here = here
+        self._daemon = daemon
+        self._session_id = session_id
+        self._number = 0
+        self._written = 0
+
+    async def run(self) -> None:
+        """Go on until cancelled. Callers end by themselves once the daemon is gone."""
+        async with trio.open_nursery() as nursery:
+            for chat in range(CHATS):
+                nursery.start_soon(self._chat_away, chat)
+            nursery.start_soon(self._customers)
+
+    async def until_more(self, messages: int, seconds: float = 60) -> None:
+        """Return once so many more were answered 202."""
+        enough = len(self.acknowledged) + messages
+        with trio.fail_after(seconds):
+            while True:
+                if len(self.acknowledged) >= enough:
+                    return
+                await trio.sleep(0.01)
+
+    async def _chat_away(self, chat: int) -> None:
+        """One chat, one message after the other, until the daemon is gone."""
+        async with self._daemon.client() as client:
+            while True:
+                self._number += 1
+                text = f"{chat}:{self._number:06}"
+                try:
+                    answer = await client.post(
+                        "/api/whatsapp/send",
+                        json={
+                            "sessionId": self._session_id,
+                            "to": f"+52155000000{chat:02}",
+                            "text": text,
+                        },
+                    )
+                except httpx.TransportError:
+                    return  # not acknowledged: it may be there or not
+                if answer.status_code == 202:
+                    self.acknowledged[answer.json()["messageId"]] = text
+                else:
+                    self.refused[answer.status_code] += 1
+                await trio.sleep(0.002)
+
+    async def _customers(self) -> None:
+        while True:
+            self._written += 1
+            await self._here.writes(f"+52155000000{self._written % CHATS:02}", f"in-{self._written:06}")
+            await trio.sleep(0.005)
+
+
+async def settled(daemon: Daemon) -> list[dict[str, Any]]:
+    """Every message, once none is on its way any more."""
+    with trio.fail_after(120):
+        while True:
+            messages = await all_messages(daemon)
+            if all(m["status"] in ENDS | {"done", "dead"} for m in messages) and not any(
+                m["status"] == "unknown" and not m["deadLetter"] for m in messages
+            ):
+                return messages
+            await trio.sleep(0.3)
+
+
+async def count(here: Town, daemon: Daemon, load: Load) -> dict[str, dict[str, Any]]:
+    """Check that nothing is lost and nothing was done twice, once all is quiet. The outbound messages, by id."""
+    await here.until_quiet()
+    messages = await settled(daemon)
+    sends = await here.ledger("send")
+    deliveries = await here.ledger("delivery")
+    events = {event["eventId"]: event for event in await here.ledger("event")}
+
+    outbound = {m["messageId"]: m for m in messages if m["direction"] == "outbound"}
+    on_the_wire = Counter(send["callbackData"] for send in sends)
+
+    # Every 202 is in exactly one place, and every message that the network saw is one of ours.
+    assert load.acknowledged.keys() <= outbound.keys()
+    assert on_the_wire.keys() <= outbound.keys()
+    # Nothing was sent twice, whatever happened.
+    assert [each for each, times in on_the_wire.items() if times > 1] == []
+    # A message is believed to have gone out if and only if it did: its status webhook settled what was in doubt.
+    went_out = {
+        each for each, m in outbound.items() if m["status"] in ENDS - {"unknown", "failed", "expired"}
+    }
+    assert went_out == on_the_wire.keys()
+    assert {m["status"] for m in outbound.values()} <= {"accepted", "sent", "delivered", "read", "unknown"}
+
+    # Every customer's message was answered 200 in the end, and each of those had its effect, once.
+    acknowledged = {e for d in deliveries if d["status"] == 200 for e in d["events"]}
+    assert acknowledged == events.keys()
+    taken = {
+        item["text"]["body"]
+        for event in events.values()
+        if event["event"] == "message"
+        for item in event["items"]
+    }
+    replies = Counter(
+        m["text"]["body"].removeprefix("re: ")
+        for m in outbound.values()
+        if m["text"]["body"].startswith("re: ")
+    )
+    assert set(replies) == taken
+    assert set(replies.values()) == {1}
+
+    # A chat's messages went out in the order in which they were taken.
+    order: dict[str, list[str]] = defaultdict(list)
+    for send in sends:
+        text = send["body"]["text"]["body"]
+        if not text.startswith("re: "):
+            order[send["to"]].append(text)
+    for texts in order.values():
+        assert texts == sorted(texts)
+    return outbound
