@@ -13,9 +13,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
+import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
+from hypercorn.events import Closed, Event
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
@@ -82,7 +84,24 @@ async def _connection(
 
 
 class Server(TCPServer):
-    """hypercorn's handling of one connection, which ends when the client has gone."""
+    """hypercorn's handling of one connection, which ends when the client has gone and not before it is answered."""
+
+    stream: Connection  # type: ignore[assignment]  # ours, made for it
+
+    async def protocol_send(self, event: Event) -> None:
+        """Pass on what goes to the client; a close waits for an answer that has begun.
+
+        A second request behind one that is answered with `Connection: close` is an error to h11, and the reader's
+        close could overtake the answer.
+        """
+        if isinstance(event, Closed) and self._is_answering():
+            with trio.move_on_after(LINGER):
+                await self.stream.closed.wait()
+        await super().protocol_send(event)
+
+    def _is_answering(self) -> bool:
+        connection = getattr(self.protocol.protocol, "connection", None)
+        return isinstance(connection, h11.Connection) and connection.our_state is h11.SEND_BODY
 
     async def _read_data(self) -> None:
         await super()._read_data()
@@ -137,6 +156,7 @@ class Connection(trio.abc.HalfCloseableStream):
         self._give_back: Callable[[], None] | None = give_back
         self.socket = stream.socket
         self.life = trio.CancelScope()
+        self.closed = trio.Event()
         self._closing = trio.Lock()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -173,6 +193,7 @@ class Connection(trio.abc.HalfCloseableStream):
                     except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
                         pass  # gone, closed already, or read elsewhere
                 self.socket.close()
+        self.closed.set()
         self.life.cancel()
 
     def release(self) -> None:
