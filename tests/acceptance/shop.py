@@ -36,15 +36,11 @@ class Shop:
         self.session_id = name
         self.number = str(10**14 + zlib.crc32(name.encode()))
         self.token = f"EAAtoken{self.number}"
+        self.secrets = {"appSecret": str(READY.app_secret), "verifyToken": str(READY.verify_token)}
 
     @property
     def credentials(self) -> dict[str, str]:
-        return {
-            "accessToken": self.token,
-            "phoneNumberId": self.number,
-            "appSecret": str(READY.app_secret),
-            "verifyToken": str(READY.verify_token),
-        }
+        return {"accessToken": self.token, "phoneNumberId": self.number, **self.secrets}
 
     async def open(self, **more: Any) -> None:
         """Make the number, the session, and the way of its webhooks."""

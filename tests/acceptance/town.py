@@ -36,13 +36,14 @@ QUICK = {
 
 
 class Flow:
-    """A flow service that answers `re: <text>`. `down` makes it answer 503."""
+    """A flow service that answers `re: <text>`. `down` makes it answer 503; what is in `script` comes first."""
 
     def __init__(self) -> None:
         self.heard: Counter[str] = Counter()
         self.events: list[dict[str, Any]] = []
         self.refused = 0
         self.down = False
+        self.script: list[tuple[str, int]] = []  # bodies, and their statuses
         self.url = ""
         self.app = QuartTrio("flow")
         self.app.add_url_rule("/", view_func=self._answer, methods=["POST"])
@@ -53,7 +54,11 @@ class Flow:
             self.refused += 1
             return "", 503
         self.events.append(event)
+        if self.script:
+            return self.script.pop(0)
         if event["type"] != "message.received":
+            return "", 204
+        if event["data"]["contentType"] != "text":
             return "", 204
         said = event["data"]["text"]["body"]
         self.heard[said] += 1
