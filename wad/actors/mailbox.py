@@ -1,6 +1,7 @@
 """A mailbox that outlives its actor: whoever asks gets an answer, or learns that there will be none.
 
 State lives in the store, never in here: what a mailbox carries are commands whose repetition is harmless.
+It is made of as little as can be, for every idle session has one; a memory channel would cost 2 KB.
 """
 
 from __future__ import annotations
@@ -47,26 +48,34 @@ class Envelope:
 class Mailbox:
     """An actor's address. It survives restarts, so nobody looks the actor up twice."""
 
-    __slots__ = ("_open", "_receive", "_send")
+    __slots__ = ("_arrived", "_envelopes", "_open", "_room")
 
     def __init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[Envelope](CAPACITY)
+        self._envelopes: list[Envelope] = []
         self._open = True
+        self._arrived: trio.Event | None = None  # the actor waits for it
+        self._room: trio.Event | None = None  # callers at a full mailbox wait for it
 
     @property
     def waiting(self) -> int:
         """Requests that no actor has begun to answer."""
-        return self._receive.statistics().current_buffer_used
+        return len(self._envelopes)
 
     async def ask(self, request: Request[R]) -> R:
         """Deliver *request* and wait for its answer. A deadline is the caller's to set.
 
         If the caller is cancelled while it waits, its request may still run.
         """
+        envelope = Envelope(request)
+        while self._open and len(self._envelopes) >= CAPACITY:  # a full mailbox pushes back here
+            if self._room is None:
+                self._room = trio.Event()
+            await self._room.wait()
         if not self._open:
             raise ActorDown("the session's actor is down")
-        envelope = Envelope(request)
-        await self._send.send(envelope)  # a full mailbox pushes back here
+        self._envelopes.append(envelope)
+        if self._arrived is not None:
+            self._arrived.set()
         await envelope.settled.wait()
         if envelope.error is not None:
             raise envelope.error
@@ -74,7 +83,12 @@ class Mailbox:
 
     async def serve(self, handle: Callable[[Envelope], Awaitable[None]]) -> None:
         """Hand envelopes to *handle*, one at a time, until it raises. It sees to it that they settle."""
-        async for envelope in self._receive:
+        while True:
+            while not self._envelopes:
+                self._arrived = trio.Event()
+                await self._arrived.wait()
+            envelope = self._envelopes.pop(0)
+            self._make_room()
             try:
                 await handle(envelope)
             except BaseException:
@@ -84,11 +98,15 @@ class Mailbox:
     def close(self) -> None:
         """Answer `ActorDown` to whatever waits and to whatever comes, until `reopen`."""
         self._open = False
-        while True:  # what waits at a full mailbox slips in as we take out, and is answered too
-            try:
-                self._receive.receive_nowait().settled.set()
-            except trio.WouldBlock:
-                return
+        for envelope in self._envelopes:
+            envelope.settled.set()
+        self._envelopes.clear()
+        self._make_room()
 
     def reopen(self) -> None:
         self._open = True
+
+    def _make_room(self) -> None:
+        if self._room is not None:
+            self._room.set()
+            self._room = None

@@ -41,6 +41,8 @@ from wad.models import (
 )
 from wad.providers.base import Connection, Proof, ProviderKind
 
+#: Seconds between a change of state and its writing: what passes by, such as `connecting`, is not worth a write.
+SAVE_AFTER = 0.5
 #: Longer than any one send may take (a whole attempt has 35 s).
 SEND_TIMEOUT = 40.0
 
@@ -87,7 +89,16 @@ class SessionActor:
         queue_replies: Callable[[SessionActor, InboxItem, Sequence[Content]], Awaitable[None]],
     ) -> None:
         # In the store this actor's writes carry the next epoch: whatever an earlier life still does is older.
-        self.session = msgspec.structs.replace(session, owner=services.node, epoch=session.epoch + 1)
+        # And whatever was true when the state was written, nothing is proven yet.
+        proven = session.state in (SessionState.CONNECTED, SessionState.DEGRADED)
+        self.session = msgspec.structs.replace(
+            session,
+            owner=services.node,
+            epoch=session.epoch + 1,
+            state=SessionState.CONNECTING if proven else session.state,
+            reason=None if proven else session.reason,
+            is_connected=False,
+        )
         self._stored = session
         self.kind = kind
         self.mailbox = Mailbox()
@@ -183,25 +194,27 @@ class SessionActor:
 
     # --- one life -----------------------------------------------------------------------------------
 
-    async def run(self, *, has_work: bool) -> None:
+    async def run(self, *, restored: bool, has_work: bool) -> None:
         """Live until cancelled. Whatever is raised is a crash.
 
-        *has_work*: whether the store may hold open rows. Only a restore that looked can say no.
+        *has_work*: whether the store may hold open rows. Only a restore that looked can say no. *restored*: in
+        its first life it waits to be told when to connect, for ten thousand may be restored at once.
         """
         load = has_work or self._runs > 0
+        waits = restored and self._runs == 0
         self._runs += 1
         try:
             while True:
                 self._reopening = False
-                await self._live(load=load)
+                await self._live(load=load, connect=not waits)
                 if not self._reopening:
                     return
                 self._closed()
-                load = True
+                load, waits = True, False
         finally:
             self._closed()
 
-    async def _live(self, *, load: bool) -> None:
+    async def _live(self, *, load: bool, connect: bool) -> None:
         """Serve the mailbox over one connection. Sends have a nursery of their own, around the other's.
 
         So a crash of anything else lets the sends in hand finish, which would be in doubt if it cancelled them.
@@ -216,7 +229,8 @@ class SessionActor:
                     if load:
                         await self._load()
                     if self.session.desired_state is DesiredState.CONNECTED:
-                        self._start_connecting()
+                        if connect:
+                            self._start_connecting()
                     elif self.session.state is not SessionState.CREATED:
                         self._set(SessionState.DISCONNECTED, None)
                     await self.mailbox.serve(self._handle)
@@ -441,6 +455,12 @@ class SessionActor:
             self._changed = trio.Event()
         await self._changed.wait()
 
+    async def first_try(self) -> None:
+        """Connect, and return once the provider has answered for the first time, whatever it said."""
+        await self.mailbox.ask(Connect())
+        while self.session.state is SessionState.CONNECTING and self.session.reason is None:
+            await self.change_of_state()
+
     def _save_soon(self) -> None:
         if self.session is self._stored:
             return
@@ -450,6 +470,7 @@ class SessionActor:
 
     async def _save(self) -> None:
         try:
+            await trio.sleep(SAVE_AFTER)
             while self.session is not self._stored:
                 await self.change(store_patiently=True)
         finally:

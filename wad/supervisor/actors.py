@@ -21,7 +21,7 @@ from wad.actors.services import Services
 from wad.actors.session import SessionActor
 from wad.errors import ActorDown, FieldError, InvalidRequest, NotFound
 from wad.events import ActorCrashed
-from wad.models import Content, InboxItem, Reason, Session, SessionId
+from wad.models import Content, DesiredState, InboxItem, Reason, Session, SessionId
 from wad.providers.base import ProviderKind
 from wad.supervisor.policy import RestartPolicy
 from wad.supervisor.supervise import RestartIntensityExceeded, supervise
@@ -87,15 +87,16 @@ class Actors:
 
     # --- being born, changed, and gone --------------------------------------------------------------
 
-    def adopt(self, session: Session, *, has_work: bool) -> SessionActor:
-        """Give a stored session its actor."""
+    def adopt(self, session: Session, *, restored: bool = False, has_work: bool) -> SessionActor:
+        """Give a stored session its actor. A *restored* one connects when `connect_in_turn` comes to it."""
         actor = SessionActor(
             session, self.kinds[session.provider], self._services, queue_replies=self._queue_replies
         )
         self._actors[session.session_id] = actor
         self._scopes[session.session_id] = scope = trio.CancelScope()
         self._list(actor)
-        self._nursery.start_soon(self._keep_alive, actor, scope, has_work)
+        run = partial(actor.run, restored=restored, has_work=has_work)
+        self._nursery.start_soon(self._keep_alive, actor, scope, run)
         return actor
 
     @contextmanager
@@ -118,6 +119,20 @@ class Actors:
         await actor.ended.wait()
         return actor
 
+    def connect_in_turn(self) -> None:
+        """Have the restored ones that are wanted connected connect, a bounded number at a time; in the background."""
+        waiting = iter([actor for actor in self if actor.session.desired_state is DesiredState.CONNECTED])
+        for _ in range(int(self._services.connecting.total_tokens)):
+            self._nursery.start_soon(self._connect_some, waiting)
+
+    async def _connect_some(self, waiting: Iterator[SessionActor]) -> None:
+        for actor in waiting:
+            try:
+                with trio.move_on_after(CALL_TIMEOUT):
+                    await actor.first_try()
+            except ActorDown:  # it crashed meanwhile: its next life connects by itself
+                continue
+
     async def drain(self) -> None:
         """Every actor takes up nothing new; returns once all that is in hand has its result on disk."""
         async with trio.open_nursery() as nursery:
@@ -138,10 +153,11 @@ class Actors:
 
     # --- a whole time -------------------------------------------------------------------------------
 
-    async def _keep_alive(self, actor: SessionActor, scope: trio.CancelScope, has_work: bool) -> None:
+    async def _keep_alive(
+        self, actor: SessionActor, scope: trio.CancelScope, run: Callable[[], Awaitable[None]]
+    ) -> None:
         """An actor's lives, and the rests between rows of crashes. Never raises a crash."""
         given_up = 0
-        run = partial(actor.run, has_work=has_work)
         try:
             with scope:
                 while True:

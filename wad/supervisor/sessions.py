@@ -111,10 +111,11 @@ class Sessions:
                         extra={"session_id": session.session_id, "provider": session.provider},
                     )
                     continue
-                self.actors.adopt(session, has_work=session.session_id in busy)
+                self.actors.adopt(session, restored=True, has_work=session.session_id in busy)
                 self._restored += 1
             await trio.lowlevel.checkpoint()
         self._done = True
+        self.actors.connect_in_turn()
 
     @property
     def progress(self) -> Progress:

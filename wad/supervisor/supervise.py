@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -23,7 +22,7 @@ async def supervise(run: Callable[[], Awaitable[None]], policy: RestartPolicy, o
 
     A crash while we are being cancelled does not escape: it is told to *on_crash*, and the cancellation goes on.
     """
-    crashes: deque[float] = deque()
+    crashes: list[float] = []  # the times of the latest, oldest first
     while True:
         crash: BaseException | None = None
         delay: float | None = None
@@ -33,8 +32,7 @@ async def supervise(run: Callable[[], Awaitable[None]], policy: RestartPolicy, o
             crash = _innermost(group)
             now = trio.current_time()
             crashes.append(now)
-            while crashes[0] <= now - policy.period:
-                crashes.popleft()
+            crashes = [at for at in crashes if at > now - policy.period]
             if len(crashes) <= policy.intensity:
                 delay = policy.delay_before(len(crashes))
             on_crash(crash, delay)

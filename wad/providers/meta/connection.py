@@ -50,9 +50,7 @@ class MetaConnection:
         self._pools = pools
         self._link = link
         self._origin = account.origin
-        self._messages = account.url(f"{account.number}/messages")
-        self._headers = account.headers(self._messages)
-        self._json_headers = httpx.Headers({**self._headers, "Content-Type": "application/json"})
+        self._sending: tuple[httpx.URL, httpx.Headers] | None = None  # made with the first send: 4 KB
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._account!r}>"
@@ -102,7 +100,7 @@ class MetaConnection:
             data={"messaging_product": "whatsapp", "type": mime_type},
             files={"file": (filename or "file", data, mime_type)},
         )
-        headers = httpx.Headers({**self._headers, "Content-Type": form.headers["Content-Type"]})
+        headers = httpx.Headers({**self._account.headers(url), "Content-Type": form.headers["Content-Type"]})
         return await call(
             self._pools.to(self._origin),
             request("POST", url, headers, form.read(), upload=True),
@@ -124,9 +122,13 @@ class MetaConnection:
     async def _post(
         self, operation: str, body: bytes, read: Callable[[Answer], T], *, repeatable: bool = False
     ) -> T:
+        if self._sending is None:
+            url = self._account.url(f"{self._account.number}/messages")
+            headers = {**self._account.headers(url), "Content-Type": "application/json"}
+            self._sending = url, httpx.Headers(headers)
         return await call(
             self._pools.to(self._origin),
-            request("POST", self._messages, self._json_headers, body),
+            request("POST", *self._sending, body),
             read,
             link=self._link,
             operation=operation,
@@ -137,7 +139,7 @@ class MetaConnection:
     async def _get(self, operation: str, url: httpx.URL, read: Callable[[Answer], T]) -> T:
         return await call(
             self._pools.to(self._origin),
-            request("GET", url, self._headers),
+            request("GET", url, self._account.headers(url)),
             read,
             link=self._link,
             operation=operation,
