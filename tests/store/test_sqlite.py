@@ -89,16 +89,21 @@ async def test_a_file_that_is_no_database_is_unusable(tmp_path):
 
 
 async def test_a_full_disk_is_unavailable_and_loses_nothing_acknowledged(store):
-    """No room: 503 for what comes, reads go on, and with room again everything does."""
+    """No room: 503 for what comes, not ready, reads go on, and with room again everything does."""
     [first] = await store.add_messages([a_message()])
+    await store.ping()
     writer = store._engine._writer
     pages = writer.execute("PRAGMA page_count").fetchone()[0]
     writer.execute(f"PRAGMA max_page_count={pages}")
     big = a_message(content={"type": "text", "text": {"body": os.urandom(100_000).hex()}})
     with pytest.raises(StoreUnavailable, match="SQLITE_FULL"):
         await store.add_messages([big])
+    with pytest.raises(StoreUnavailable, match="SQLITE_FULL"):
+        await store.ping()
     assert await store.message(first.message_id) == first
     writer.execute("PRAGMA max_page_count=1000000")
+    await store.ping()
+    assert await store._engine.find(Query(table="meta", where={"name": "room"})) == []
     [stored] = await store.add_messages([big])
     assert await store.message(big.message_id) == stored
     assert len(await store.find_messages(MessageQuery())) == 2

@@ -42,6 +42,7 @@ T = TypeVar("T")
 
 _READERS: Final = 4  # connections; a read takes some 100 µs, nearly all of it the hop to a thread
 _BUSY: Final = 5.0  # seconds to wait for another process's lock before 503
+_ROOM: Final = 64 * 1024  # bytes that must find a place before a store that could not write says that it can
 
 
 class SQLiteEngine:
@@ -56,6 +57,7 @@ class SQLiteEngine:
         self._threads = Threads()
         self._writing = trio.CapacityLimiter(1)
         self._reading = trio.CapacityLimiter(_READERS)
+        self._writable = True  # as far as the last write knows
         self._lock = _locked(path)
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its log the same mode
@@ -111,7 +113,13 @@ class SQLiteEngine:
         return await self._write(lambda db: db.execute(statement, (before, *values, limit)).rowcount)
 
     async def ping(self) -> None:
-        await self._read(lambda db: db.execute("SELECT 1").fetchone())
+        """On a full disk reads go on, but a store that cannot write is away: whether it still is, a write tells."""
+        if self._writable:
+            await self._read(lambda db: db.execute("SELECT 1").fetchone())
+        else:
+            room = (_ROOM,)
+            await self._write(lambda db: db.execute("REPLACE INTO meta VALUES ('room', zeroblob(?))", room))
+            await self._write(lambda db: db.execute("DELETE FROM meta WHERE name = 'room'"))
 
     async def close(self) -> None:
         await self._threads.run(self._close, self._writing)
@@ -119,7 +127,13 @@ class SQLiteEngine:
     # --- threads
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._threads.run(functools.partial(self._transaction, work), self._writing)
+        try:
+            result = await self._threads.run(functools.partial(self._transaction, work), self._writing)
+        except StoreUnavailable:
+            self._writable = False
+            raise
+        self._writable = True
+        return result
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._threads.run(functools.partial(self._with_reader, work), self._reading)

@@ -60,6 +60,7 @@ class Observer:
         while True:
             try:
                 self._dead_letters = await self._store.count_dead_letters()
+                await self._store.ping()
                 self._store_up = True
             except StoreUnavailable:  # said by wad_store_up, by /readyz, and by the store's own log
                 self._store_up = False
