@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -175,5 +175,18 @@ async def walk(rows: Collection[Row], check: Callable[[Row], Awaitable[None]]) -
         for row in rows:
             nursery.start_soon(one, row)
     if failed:
-        told = "\n\n".join(f"{label}: {type(error).__name__}: {error}" for label, error in failed.items())
+        told = "\n\n".join(
+            f"{label}: {type(each).__name__}: {each}"
+            for label, error in failed.items()
+            for each in _leaves(error)
+        )
         raise AssertionError(f"{len(failed)} of {len(rows)} rows failed\n\n{told}")
+
+
+def _leaves(error: Exception) -> Iterator[Exception]:
+    """What is in the groups that nurseries make."""
+    if isinstance(error, ExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
