@@ -58,6 +58,7 @@ class SessionActor:
         "_proof_at",
         "_queue_replies",
         "_reopening",
+        "_revived",
         "_runs",
         "_save_lock",
         "_saving",
@@ -74,7 +75,6 @@ class SessionActor:
         "next_retry_at",
         "outbox",
         "restarts",
-        "revived",
         "session",
         "since",
         "statuses",
@@ -103,8 +103,8 @@ class SessionActor:
         self.kind = kind
         self.mailbox = Mailbox()
         self.restarts = 0
-        self.ended = trio.Event()  # set when it lives no more
-        self.revived = trio.Event()  # set to end the cooldown of a failed session
+        self.ended: trio.Event | None = None  # made by whoever waits for it to live no more
+        self._revived: trio.Event | None = None  # set to end the rest of a failed session
         self.since = session.updated_at
         self.next_retry_at: datetime | None = None
         self.last_seen: datetime | None = None
@@ -370,11 +370,19 @@ class SessionActor:
             self.next_retry_at = self._services.now() + timedelta(seconds=restart_in)
             self._set(SessionState.CONNECTING, Reason("crashed", f"restarts after a crash: {error!r}"))
 
-    async def failed(self, reason: Reason, retry_at: datetime) -> None:
-        """The supervisor gave up on restarting for now."""
+    async def rest(self, reason: Reason, seconds: float) -> None:
+        """Be `failed` for *seconds*, or until `revive`: the supervisor gave up on restarting for now."""
         self._set(SessionState.FAILED, reason)
-        self.next_retry_at = retry_at
+        self.next_retry_at = self._services.now() + timedelta(seconds=seconds)
         await self.change(store_patiently=True)
+        self._revived = trio.Event()
+        with trio.move_on_after(seconds):
+            await self._revived.wait()
+        self._revived = None
+
+    def revive(self) -> None:
+        if self._revived is not None:
+            self._revived.set()
 
     def retune(self) -> None:
         """Take up the limits of changed settings."""

@@ -27,6 +27,8 @@ _UNVERIFIABLE: Final = (
     "or `app_secret` in the configuration"
 )
 
+_PROBES: Final = (f"?fields={FIELDS}", f"?fields={LEAST_FIELDS}")
+
 _CREDENTIALS: Final = {
     "accessToken": Credential(printable, required=True),
     "phoneNumberId": Credential(digits, required=True),
@@ -83,7 +85,7 @@ class CloudApi:
             number=number,
             authorization={"Authorization": f"Bearer {token}"},
             query={"appsecret_proof": proof} if proof else {},
-            probes=(f"{number}?fields={FIELDS}", f"{number}?fields={LEAST_FIELDS}"),
+            probes=_PROBES,
             lacks=self._lacks(session),
             timeout=self._config.timeout,
             media_hosts=MEDIA_HOSTS,

@@ -115,6 +115,7 @@ class Actors:
         self._unlist(actor)
         with trio.move_on_after(CALL_TIMEOUT):
             await actor.drain()
+        actor.ended = trio.Event()
         self._scopes.pop(session_id).cancel()
         await actor.ended.wait()
         return actor
@@ -169,17 +170,15 @@ class Actors:
                         await self._rest(actor, exceeded, self._policy.cooldown_after(given_up))
         finally:
             actor.mailbox.close()
-            actor.ended.set()
+            if actor.ended is not None:
+                actor.ended.set()
 
     async def _rest(self, actor: SessionActor, exceeded: Exception, cooldown: float) -> None:
-        """Be `failed` for *cooldown* seconds, or until somebody asks for it to be tried again."""
+        """Give up for *cooldown* seconds, or until somebody asks for it to be tried again."""
         retry_at = self._services.now() + timedelta(seconds=cooldown)
         detail = f"crashed too often, last by {exceeded.__cause__!r}; tried again at {retry_at:%H:%M:%S} UTC"
         actor.mailbox.close()
-        await actor.failed(Reason("crashed", detail), retry_at)
-        with trio.move_on_after(cooldown):
-            await actor.revived.wait()
-        actor.revived = trio.Event()
+        await actor.rest(Reason("crashed", detail), cooldown)
         actor.mailbox.reopen()
 
     def _crashed(self, actor: SessionActor, error: BaseException, delay: float | None) -> None:

@@ -201,7 +201,7 @@ class Sessions:
         actor = self.actors.get(session_id)
         await actor.change(desired_state=DesiredState.CONNECTED)
         if actor.session.state is SessionState.FAILED:
-            actor.revived.set()
+            actor.revive()
         else:
             with trio.move_on_after(CALL_TIMEOUT):
                 await actor.mailbox.ask(Connect())
@@ -248,7 +248,7 @@ class Sessions:
 
     async def _reopen(self, actor: SessionActor) -> None:
         if actor.session.state is SessionState.FAILED:
-            actor.revived.set()
+            actor.revive()
         else:
             await self.actors.ask_quietly(actor, Reopen())
 

@@ -42,7 +42,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     query: Mapping[str, str] = {}  # goes with every request; may be secret
     #: Paths of the requests that prove the account, the richest first: an older version of the API refuses to be
     #: asked for fields it does not have.
-    probes: tuple[str, ...]
+    probes: tuple[str, ...]  # below `number`: what proves the account; the next one where an API knows less
     #: Why the account is not even tried: a code and a sentence. Webhooks that nobody can verify, for one.
     lacks: tuple[str, str] | None = None
     timeout: float = ATTEMPT

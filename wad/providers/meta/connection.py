@@ -60,9 +60,10 @@ class MetaConnection:
             code, detail = self._account.lacks
             raise ProviderError(Verdict.NEEDS_PERSON, detail, code=code)
         refused: ProviderError | None = None
-        for path in self._account.probes:
+        for probe in self._account.probes:
             try:
-                return await self._get("probe", self._account.url(path), self._proof)
+                url = self._account.url(f"{self._account.number}{probe}")
+                return await self._get("probe", url, self._proof)
             except ProviderError as error:
                 if error.verdict is not Verdict.REJECTED:
                     raise

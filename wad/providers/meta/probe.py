@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any, Final
 
 from wad.errors import ProviderError, Verdict
@@ -69,7 +70,9 @@ def proof_of(number: dict[str, Any]) -> Proof:
     health = number.get("health_status")
     if isinstance(health, dict):
         data |= _healthy(health)
-    return Proof(phone_number=phone(number.get("display_phone_number")), data=data)
+    # Thousands of numbers are GREEN, CONNECTED and STANDARD: one string for all of them.
+    shared = {name: sys.intern(value) if isinstance(value, str) else value for name, value in data.items()}
+    return Proof(phone_number=phone(number.get("display_phone_number")), data=shared)
 
 
 def _healthy(health: dict[str, Any]) -> dict[str, Any]:
