@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,18 @@ from prometheus_client.parser import text_string_to_metric_families
 TOKEN = "wad_test_" + "t" * 32
 #: httpx loads the certificates of all the world's authorities for each client otherwise, which takes 50 ms.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+#: As systemd starts a socket-activated service: the listening socket is descriptor 3.
+_HAND_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 #: For tests whose requests die half sent: httpx leaves their bodies' generators to the collector.
 CALLERS_DIE = [
     pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-SERVE = (sys.executable, "-m", "wad", "serve")
 
 
 def free_port() -> int:
@@ -45,14 +50,14 @@ class Daemon:
         config: dict[str, Any],
         *,
         environ: dict[str, str] | None = None,
-        command: Sequence[str] = SERVE,
+        listener: socket.socket | None = None,
     ) -> None:
-        """*command* starts it, with `--config FILE` behind."""
-        self.port = free_port()
+        """With *listener* it is handed that socket to serve on, and binds none of its own."""
+        self.port = free_port() if listener is None else int(listener.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / "wad.log"
         self.config_file = directory / "wad.yaml"
-        self._command = command
+        self._listener = listener
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self.config: dict[str, Any] = {
@@ -87,12 +92,14 @@ class Daemon:
 
     def launch(self) -> None:
         """Start it, and return at once."""
+        command = [sys.executable, "-m", "wad", "serve", "--config", str(self.config_file)]
+        handed: list[int] = []
+        if self._listener is not None:
+            handed = [self._listener.fileno()]
+            command = [sys.executable, "-c", _HAND_OVER, str(handed[0]), *command]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._command, "--config", str(self.config_file)],
-                stdout=log,
-                stderr=log,
-                env=self._environ,
+                command, stdout=log, stderr=log, env=self._environ, pass_fds=handed
             )
 
     async def until_ready(self, seconds: float = 60) -> None:

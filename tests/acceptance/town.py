@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -172,9 +173,16 @@ async def town(directory: Path, **settings: Any) -> AsyncIterator[Town]:
 
 
 @asynccontextmanager
-async def running(here: Town, directory: Path, **config: Any) -> AsyncIterator[Daemon]:
+async def running(
+    here: Town,
+    directory: Path,
+    *,
+    environ: dict[str, str] | None = None,
+    listener: socket.socket | None = None,
+    **config: Any,
+) -> AsyncIterator[Daemon]:
     """A daemon that is led to *here*, ready."""
-    daemon = Daemon(directory, here.config(**config))
+    daemon = Daemon(directory, here.config(**config), environ=environ, listener=listener)
     try:
         await daemon.start()
         yield daemon
