@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import httpx
 import trio
 
 from tests.acceptance.daemon import Daemon, crashes
-from tests.acceptance.shop import API, TAKEN, Shop, a_phone, shop, until, walk
+from tests.acceptance.shop import API, TAKEN, Shop, a_phone, shop, walk
 from tests.acceptance.town import running, town
 
 #: Messages that one session may have waiting here.
@@ -283,66 +282,3 @@ async def test_every_promise_holds_over_a_kill(tmp_path: Path) -> None:
 
         await walk(PROMISES, check)
         assert crashes(await daemon.metrics()) == 0
-
-
-async def test_a_token_sees_its_shops_and_nothing_else(tmp_path: Path) -> None:
-    """Over the real port: another shop's things are not there, whatever is asked, and no token is no entry."""
-    tokens = {name: f"wad_{name}_" + name[-1] * 40 for name in ("shop8", "shop9")}
-    auth = {
-        "tokens": [
-            {"name": "admin", "token": "wad_test_" + "t" * 32, "scope": "admin"},
-            *(
-                {"name": name, "token": token, "scope": "shop", "shops": [name]}
-                for name, token in tokens.items()
-            ),
-        ]
-    }
-    async with (
-        town(tmp_path) as here,
-        running(here, tmp_path, auth=auth) as daemon,
-        shop(here, daemon, "mine", shopId="shop9") as its,
-        daemon.client(tokens["shop9"]) as owner,
-        daemon.client(tokens["shop8"]) as stranger,
-        daemon.client("wad_guess_" + "g" * 40) as nobody,
-    ):
-        message_id = await its.taken()
-        await its.until(message_id, "read")
-        await its.writes(a_phone(), "hola")
-        await until(its.sends, lambda sends: len(sends) == 2, what="the answer")
-        body = {"sessionId": "mine", "to": a_phone(), "text": "hola"}
-        asked: list[tuple[str, str, Any]] = [
-            ("GET", "/sessions/mine", None),
-            ("PATCH", "/sessions/mine", {"settings": {"rate": 1}}),
-            ("POST", "/sessions/mine/connect", None),
-            ("POST", "/sessions/mine/disconnect", None),
-            ("POST", "/sessions/mine/logout", None),
-            ("GET", "/sessions/mine/status", None),
-            ("GET", "/sessions/mine/capabilities", None),
-            ("GET", "/sessions/mine/groups", None),
-            ("POST", "/sessions/mine/read", {"messageId": message_id}),
-            ("DELETE", "/sessions/mine", None),
-            ("POST", "/send", body),
-            ("POST", "/send", {"shopId": "shop9", "to": a_phone(), "text": "hola"}),
-            ("GET", f"/messages/{message_id}", None),
-            ("POST", f"/messages/{message_id}/cancel", None),
-            ("POST", f"/dead-letters/{message_id}/retry", None),
-            ("DELETE", f"/dead-letters/{message_id}", None),
-        ]
-        answers: Counter[str] = Counter()
-        for method, path, content in asked:
-            for who, client in (("stranger", stranger), ("nobody", nobody)):
-                answer = await client.request(method, f"{API}{path}", json=content)
-                expected = (404,) if who == "stranger" else (401, 429)  # who guesses too often has to wait
-                assert answer.status_code in expected, (who, method, path, answer.text)
-                answers[who] += 1
-        for path in ("/sessions", "/messages", "/dead-letters"):
-            listed = await stranger.get(f"{API}{path}")
-            assert (listed.status_code, listed.json()["items"]) == (200, []), path
-        assert (await stranger.get(f"{API}/messages", params={"sessionId": "mine"})).status_code == 404
-        bulk = await stranger.post(f"{API}/send-bulk", json={"messages": [body]})
-        assert [item["status"] for item in bulk.json()["items"]] == [404]
-        assert answers == {"stranger": len(asked), "nobody": len(asked)}
-        # All of it is there for its owner, as it was.
-        assert (await owner.get(f"{API}/sessions/mine/status")).json()["isConnected"] is True
-        assert (await owner.get(f"{API}/messages/{message_id}")).json()["status"] == "read"
-        assert len(await its.sends()) == 2
