@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
@@ -212,6 +212,15 @@ def subscribe(events: Events) -> None:
 
 
 _facts: Final = structlog.stdlib.get_logger("wad.facts")
+_is_logged: Final = logging.getLogger("wad.facts").isEnabledFor
+
+
+def _debug(event: str, **fields: Any) -> None:
+    """Each message makes a handful of facts, and structlog binds a logger before it looks at the level."""
+    if _is_logged(logging.DEBUG):
+        _facts.debug(event, **fields)
+
+
 _TROUBLED: Final = frozenset({SessionState.DEGRADED, SessionState.LOGGED_OUT, SessionState.BAD_CREDENTIALS})
 
 
@@ -239,20 +248,20 @@ def _log_fact(fact: Fact) -> None:
                 exc_info=fact.error,
             )
         case MessageQueued(message=message):
-            _facts.debug("message_queued", **_outbound(message))
+            _debug("message_queued", **_outbound(message))
         case MessageMoved(message=message):
             _log_message(message)
         case MessageReceived(item=item):
-            _facts.debug("message_received", **_inbound(item))
+            _debug("message_received", **_inbound(item))
         case InboundDuplicate(provider=provider):
-            _facts.debug("inbound_duplicate", provider=provider)
+            _debug("inbound_duplicate", provider=provider)
         case WebhookAnswered():
-            log = _facts.debug if fact.result == "ok" else _facts.warning
+            log = _debug if fact.result == "ok" else _facts.warning
             log(
                 "webhook_answered", provider=fact.provider, result=fact.result, seconds=round(fact.seconds, 4)
             )
         case ProviderCalled():
-            _facts.debug(
+            _debug(
                 "provider_called",
                 provider=fact.provider,
                 operation=fact.operation,
@@ -271,14 +280,12 @@ def _log_fact(fact: Fact) -> None:
                 state=fact.state,
             )
         case FlowDelivered(item=item, outcome=outcome):
-            log = {"retry": _facts.warning, "dead": _facts.warning, "gone": _facts.error}.get(
-                outcome, _facts.debug
-            )
+            log = {"retry": _facts.warning, "dead": _facts.warning, "gone": _facts.error}.get(outcome, _debug)
             log("flow_delivered", outcome=outcome, seconds=round(fact.seconds, 4), **_inbound(item))
         case InboxDied(item=item):
             _facts.error("inbox_dead_letter", **_inbound(item))
         case RequestServed():
-            log = _facts.warning if fact.status >= 500 else _facts.debug
+            log = _facts.warning if fact.status >= 500 else _debug
             log(
                 "request_served",
                 route=fact.route,
@@ -312,12 +319,13 @@ def _log_state(fact: SessionStateChanged) -> None:
 
 
 def _log_message(message: OutboundMessage) -> None:
+    log: Callable[..., Any]
     if message.dead:
         log = _facts.error
     elif message.state in (MessageState.FAILED, MessageState.UNKNOWN, MessageState.EXPIRED):
         log = _facts.warning
     else:
-        log = _facts.debug
+        log = _debug
     log("message_dead_letter" if message.dead else "message_moved", **_outbound(message))
 
 
