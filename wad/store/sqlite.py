@@ -57,7 +57,7 @@ class SQLiteEngine:
         self._threads = Threads()
         self._writing = trio.CapacityLimiter(1)
         self._reading = trio.CapacityLimiter(_READERS)
-        self._writable = True  # as far as the last write knows
+        self._writable = True  # False from a write that failed to the next ping that finds room
         self._lock = _locked(path)
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its log the same mode
@@ -120,6 +120,7 @@ class SQLiteEngine:
             room = (_ROOM,)
             await self._write(lambda db: db.execute("REPLACE INTO meta VALUES ('room', zeroblob(?))", room))
             await self._write(lambda db: db.execute("DELETE FROM meta WHERE name = 'room'"))
+            self._writable = True
 
     async def close(self) -> None:
         await self._threads.run(self._close, self._writing)
@@ -128,12 +129,10 @@ class SQLiteEngine:
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            result = await self._threads.run(functools.partial(self._transaction, work), self._writing)
+            return await self._threads.run(functools.partial(self._transaction, work), self._writing)
         except StoreUnavailable:
-            self._writable = False
+            self._writable = False  # and stays so when a smaller one succeeds
             raise
-        self._writable = True
-        return result
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._threads.run(functools.partial(self._with_reader, work), self._reading)
