@@ -83,7 +83,11 @@ async def test_a_hanging_send_that_ends_within_the_grace_has_its_result(tmp_path
 
 async def test_a_second_sigterm_ends_at_once(tmp_path: Path) -> None:
     """It is as safe as a kill -9: the send in hand is in doubt, and is not repeated."""
-    async with town(tmp_path) as here, running(here, tmp_path) as daemon, shop(here, daemon) as its:
+    async with (
+        town(tmp_path, statuses={}) as here,  # the first would settle it, and leave nothing to wait for
+        running(here, tmp_path) as daemon,
+        shop(here, daemon) as its,
+    ):
         await its.fault("hang", after="accept")
         message_id = await its.taken()
         await until(its.sends, lambda sends: len(sends) == 1, what="it on the wire")
