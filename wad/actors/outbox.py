@@ -11,7 +11,9 @@ doubt. Nothing here decides what a provider's answer means: the provider's `Verd
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from math import inf
 
@@ -81,6 +83,7 @@ class Outbox:
         self._doubtful: set[MessageId] = set()
         self.arriving = 0  # messages being written to the store right now: they count for the queue's bound
         self._waiting: dict[MessageId, trio.Event] = {}
+        self._watchers: Counter[MessageId] = Counter()
         self._connection: Connection | None = None
         self._nursery: trio.Nursery | None = None
         self._ready = False  # whether the session may send now
@@ -189,8 +192,20 @@ class Outbox:
             event.set()
 
     def next_move(self, message_id: MessageId) -> trio.Event:
-        """Set when the message is next in another state. Take it before looking at the state."""
+        """Set when the message is next in another state. Take it before looking at the state, while `watched`."""
         return self._waiting.setdefault(message_id, trio.Event())
+
+    @contextmanager
+    def watched(self, message_id: MessageId) -> Iterator[None]:
+        """For who asks for its `next_move`: most messages never move again, and nothing may be kept for them."""
+        self._watchers[message_id] += 1
+        try:
+            yield
+        finally:
+            self._watchers[message_id] -= 1
+            if not self._watchers[message_id]:
+                del self._watchers[message_id]
+                self._waiting.pop(message_id, None)
 
     # --- one message --------------------------------------------------------------------------------
 

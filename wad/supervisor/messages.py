@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import trio
@@ -10,10 +11,21 @@ import trio
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
 from wad.errors import Conflict, NotFound, WadError
-from wad.models import InboxItem, InboxState, MessageId, MessageState, OutboundMessage, new_rev
+from wad.models import (
+    WAITING_FOR_PERSON,
+    InboxItem,
+    InboxState,
+    MessageId,
+    MessageState,
+    OutboundMessage,
+    new_rev,
+)
 from wad.supervisor.actors import Actors
 from wad.supervisor.sending import Draft, Sending, Sent
 from wad.supervisor.webhooks import NOBODY, WebhookDesks
+
+#: States in which the provider does not have the message yet.
+_UNDER_WAY: Final = (MessageState.SCHEDULED, MessageState.QUEUED, MessageState.SENDING)
 
 
 class Messages:
@@ -42,14 +54,21 @@ class Messages:
         return [results[index] for index in range(len(drafts))]
 
     async def wait_for(self, message: OutboundMessage, seconds: float) -> OutboundMessage:
-        """*message* once the provider has it or it has ended, or as it stands after *seconds*."""
+        """*message* once the provider has it or it has ended, or as it stands after *seconds*.
+
+        Nor is a session waited for that waits for a person.
+        """
         actor = self._living(message)
+        if actor is None:
+            return message
         current = message
-        with trio.move_on_after(seconds):
-            while actor is not None:
+        with trio.move_on_after(seconds), actor.outbox.watched(message.message_id):
+            while True:
                 move = actor.outbox.next_move(message.message_id)
                 current = await self._services.store.message(message.message_id) or current
-                if current.state not in (MessageState.SCHEDULED, MessageState.QUEUED, MessageState.SENDING):
+                if current.state not in _UNDER_WAY or (
+                    current.state is not MessageState.SENDING and actor.session.state in WAITING_FOR_PERSON
+                ):
                     break
                 await move.wait()
         return current
