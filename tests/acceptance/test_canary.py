@@ -290,7 +290,7 @@ async def _have_the_flow_talk(here: Town, its: Shop, canaries: Canaries) -> None
         (json.dumps({"replies": [{"text": "", "colour": canaries.text("of a bad reply")}]}), 200),
         (canaries.text("of a flow's 400"), 400),
     ):
-        here.flow.script.append((body, status))
+        here.flow.script["/"].append((body, status))
         heard = len(here.flow.events)
         await its.writes(canaries.phone(), canaries.text("for a broken flow"))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 import hypercorn
@@ -36,27 +36,36 @@ QUICK = {
 }
 
 
+Answer: TypeAlias = Response | tuple[str, int]
+Answering: TypeAlias = Answer | Callable[[dict[str, Any]], Awaitable[Answer]]
+
+
 class Flow:
-    """A flow service that answers `re: <text>`. `down` makes it answer 503; what is in `script` comes first."""
+    """A flow service that answers `re: <text>`. `down` makes it answer 503; what is in `script` comes first.
+
+    Each path is a flow of its own: a script is by path, `/` where a session has no `flowUrl`.
+    """
 
     def __init__(self) -> None:
         self.heard: Counter[str] = Counter()
         self.events: list[dict[str, Any]] = []
         self.refused = 0
         self.down = False
-        self.script: list[tuple[str, int]] = []  # bodies, and their statuses
+        self.script: dict[str, list[Answering]] = defaultdict(list)
         self.url = ""
         self.app = QuartTrio("flow")
-        self.app.add_url_rule("/", view_func=self._answer, methods=["POST"])
+        for rule in ("/", "/<path:_>"):
+            self.app.add_url_rule(rule, rule, view_func=self._answer, methods=["POST"])
 
-    async def _answer(self) -> Response | tuple[str, int]:
+    async def _answer(self, _: str = "") -> Answer:
         event = json.loads(await request.get_data())
         if self.down:
             self.refused += 1
             return "", 503
         self.events.append(event)
-        if self.script:
-            return self.script.pop(0)
+        if self.script[request.path]:
+            answer = self.script[request.path].pop(0)
+            return answer if isinstance(answer, tuple | Response) else await answer(event)
         if event["type"] != "message.received":
             return "", 204
         if event["data"]["contentType"] != "text":
