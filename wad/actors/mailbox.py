@@ -94,6 +94,7 @@ class Mailbox:
             except BaseException:
                 envelope.settled.set()
                 raise
+            del envelope  # or the last one would be kept for as long as nothing else comes
 
     def close(self) -> None:
         """Answer `ActorDown` to whatever waits and to whatever comes, until `reopen`."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
 from wad.errors import FieldError
@@ -68,9 +68,9 @@ class CloudApi:
         own = session.credentials.get("verifyToken") if session is not None else None
         return own or self._config.verify_token
 
-    @asynccontextmanager
-    async def open(self, session: Session, link: Link) -> AsyncIterator[Connection]:
-        yield MetaConnection(self._account(session), self._pools, link)
+    def open(self, session: Session, link: Link) -> AbstractAsyncContextManager[Connection]:
+        """There is nothing to close: the pools hold the sockets. A generator would cost each session 1 KB."""
+        return nullcontext(MetaConnection(self._account(session), self._pools, link))
 
     def _account(self, session: Session) -> Account:
         token = session.credentials.get("accessToken", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 import msgspec
@@ -91,7 +92,7 @@ def session_of(row: Row, vault: Vault) -> Session:
         unreadable("session", session_id, session_id, error)
     return Session(
         session_id=session_id,
-        provider=row["provider"],
+        provider=sys.intern(row["provider"]),  # of ten thousand, one
         credentials=credentials,
         shop_id=row["shopId"],
         phone_number=row["phoneNumber"],
@@ -105,7 +106,7 @@ def session_of(row: Row, vault: Vault) -> Session:
         connection_data=json_object.decode(row["connectionData"]),
         created_at=at(row["createdAt"]),
         updated_at=at(row["updatedAt"]),
-        owner=row["owner"],
+        owner=None if row["owner"] is None else sys.intern(row["owner"]),
         epoch=row["epoch"],
         data_key=row["dataKey"],
         rev=row["rev"],
