@@ -44,11 +44,14 @@ def signed(body: bytes, secret: str = APP_SECRET) -> Mapping[str, str]:
     return {"x-hub-signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
 
 
-class Refusing(httpx.AsyncBaseTransport):
-    """No network: probes find nobody, which is no matter for webhooks."""
+class Graph(httpx.AsyncBaseTransport):
+    """Knows one token, and tells it about any number."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("nobody there")
+        if request.headers["Authorization"] != "Bearer EAAx":
+            error = {"message": "Invalid OAuth access token", "code": 190}
+            return httpx.Response(401, json={"error": error})
+        return httpx.Response(200, json={"id": "1", "display_phone_number": "+1 555 010 0100"})
 
 
 class CloudHouse(House):
@@ -56,7 +59,7 @@ class CloudHouse(House):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        pools = Pools(transport=lambda origin: Refusing())
+        pools = Pools(transport=lambda origin: Graph())
         self.world = CloudApi(  # type: ignore[assignment]
             MetaConfig(app_secret=APP_SECRET, verify_token="configured"), pools
         )
@@ -68,9 +71,10 @@ async def number(sessions: Sessions, name: str, number_id: str, **credentials: s
         NewSession(
             provider="cloud_api",
             session_id=SessionId(name),
-            credentials=Credentials(accessToken="EAAx", phoneNumberId=number_id, **credentials),
+            credentials=Credentials({"accessToken": "EAAx", "phoneNumberId": number_id, **credentials}),
         )
     )
+    await sessions.connect(SessionId(name), wait=5)
 
 
 async def take(
@@ -157,6 +161,22 @@ async def test_what_is_for_nobody_is_kept_until_somebody_is(autojump_clock: Mock
         await sessions.messages.retry_dead_letter(dead.message_id)
         assert received(house) == [("late", "hola")]
         assert await house.store().dead_letters() == []
+
+
+async def test_naming_somebody_elses_number_is_not_enough_to_hear_its_customers(
+    autojump_clock: MockClock,
+) -> None:
+    """Only a session whose own token has proven the number takes what comes to the app's callback."""
+    house = CloudHouse()
+    async with house.pools, house.run() as sessions:
+        await number(sessions, "thief", "111", accessToken="stolen-nothing")
+        await take(sessions, posted(entry("111", "w1", "early")))
+        await number(sessions, "owner", "111")
+        await take(sessions, posted(entry("111", "w2", "private")))
+        assert received(house) == [("", "early"), ("owner", "private")]
+        await sessions.update(SessionId("owner"), credentials={"accessToken": "expired"})
+        await take(sessions, posted(entry("111", "w3", "unproven")))
+        assert received(house)[-1] == ("", "unproven")
 
 
 async def test_signed_bytes_that_mean_nothing_are_kept(autojump_clock: MockClock) -> None:

@@ -200,17 +200,18 @@ class Inbox:
         started = trio.current_time()
         outcome = await self._services.flows.deliver(self._session(), item)
         seconds = trio.current_time() - started
+        answered_by = "rules" if self._services.flows.by_rules(self._session()) else "answered"
         match outcome:
             case Answered(replies=[]):
                 await self._end(
                     pending, item, item.moved(InboxState.DONE, attempts=item.attempts + 1, error=None)
                 )
-                self._tell_delivery(item, "answered", seconds)
+                self._tell_delivery(item, answered_by, seconds)
             case Answered(replies=replies):
                 answered = item.moved(
                     InboxState.ANSWERED, answer=replies, attempts=item.attempts + 1, due_at=None, error=None
                 )
-                self._tell_delivery(item, "answered", seconds)
+                self._tell_delivery(item, answered_by, seconds)
                 if await self._services.patient.save_inbox(item, answered):
                     return answered
                 self.lanes.again(

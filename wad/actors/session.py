@@ -174,6 +174,11 @@ class SessionActor:
         """Seconds since the account last gave a sign of life; inf where it never did in this process."""
         return float("inf") if self._proof_at is None else trio.current_time() - self._proof_at
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether its provider has ever told it, for these credentials, that the account is its own."""
+        return bool(self.session.connection_data)
+
     def state(self, now: float) -> tuple[SessionState, Reason | None]:
         """The state, with what memory knows better than the last write: stale proof, an open breaker."""
         session = self.session
@@ -383,6 +388,12 @@ class SessionActor:
     def revive(self) -> None:
         if self._revived is not None:
             self._revived.set()
+
+    def unproven(self) -> None:
+        """Its credentials are others now: what the old ones proved counts no more."""
+        self.outbox.allow(False)
+        if self.session.desired_state is DesiredState.CONNECTED:
+            self._set(SessionState.CONNECTING, None)
 
     def retune(self) -> None:
         """Take up the limits of changed settings."""

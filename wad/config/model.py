@@ -244,7 +244,7 @@ class Limits(Section):
     queue_per_session: Annotated[Count, Field(ge=1)] = 10_000
     send_concurrency: Annotated[Count, Field(ge=1)] = 32  # chats of one session sent to at once
     inbox_concurrency: Annotated[Count, Field(ge=1)] = 16  # chats of one session answered at once
-    requests_per_second: Rate = 50  # of one API token
+    requests_per_second: Rate = 50  # of one shop's token
     request_burst: Annotated[Count, Field(ge=1)] = 100
     retry: Retry = Retry()
     settle_window: Duration = 600  # how long an `unknown` send waits for proof, before it is a dead letter

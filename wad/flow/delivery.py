@@ -41,6 +41,10 @@ class Flows:
             return not session.settings.flow_disabled and (url is not None or self._rules is not None)
         return url is not None and not session.settings.flow_disabled and event_type in self._defaults.events
 
+    def by_rules(self, session: Session) -> bool:
+        """Whether the built-in rules answer for the session."""
+        return self._url(session) is None and self._rules is not None
+
     async def deliver(self, session: Session, item: InboxItem) -> Outcome:
         """One attempt. Never raises for what the flow does."""
         url = self._url(session)

@@ -42,6 +42,7 @@ class SettingsBody(Model):
     base_url: Url | None = None
     retry: RetrySettings | None = None
     duplicates: Literal["at_most_once", "at_least_once"] | None = None
+    flow_disabled: Literal[False] | None = None  # ends what a flow's 410 began
 
 
 CredentialName: TypeAlias = Annotated[

@@ -56,7 +56,7 @@ EVENT_SCHEMA: Final = {
         "retry": {"type": "integer"},
     },
 }
-LAST_EVENT_ID: Final = {"type": "string", "pattern": "^[0-9]{1,18}$"}
+LAST_EVENT_ID: Final = {"type": "string", "pattern": "^[0-9]{1,19}$"}
 
 
 async def listen(api: Api, exchange: Exchange) -> Answer:

@@ -179,9 +179,11 @@ def with_status(message: OutboundMessage, status: StatusUpdate) -> OutboundMessa
 
     Forward only. `failed` counts until the message is known to be delivered. A status proves that the
     provider had the message, so it also settles `sending`, `unknown` and what was given up as unknown.
+    A provider's clock may count whole seconds, or be behind ours: history does not go back in time for that.
     """
     new = status.state
     now = message.state
+    at = max(status.at, message.updated_at)
     provider_id = message.provider_message_id or status.provider_message_id
     if now in (MessageState.FAILED, MessageState.EXPIRED, MessageState.CANCELLED):
         return None
@@ -189,8 +191,8 @@ def with_status(message: OutboundMessage, status: StatusUpdate) -> OutboundMessa
         if RANK[now] >= RANK[MessageState.DELIVERED]:
             return None
         return message.moved(
-            new, status.at, error=status.error, provider_message_id=provider_id, dead=True, due_at=None
+            new, at, error=status.error, provider_message_id=provider_id, dead=True, due_at=None
         )
     if RANK[new] <= RANK[now]:
         return None
-    return message.moved(new, status.at, provider_message_id=provider_id, dead=False, due_at=None)
+    return message.moved(new, at, provider_message_id=provider_id, dead=False, due_at=None)

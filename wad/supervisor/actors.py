@@ -81,7 +81,9 @@ class Actors:
         if kind is None:
             known = ", ".join(sorted(self.kinds))
             raise InvalidRequest(
-                f"there is no provider {provider!r}", [FieldError("/provider", f"must be one of: {known}")]
+                f"there is no provider {provider!r}",
+                [FieldError("/provider", f"must be one of: {known}")],
+                code="unknown_provider",
             )
         return kind
 

@@ -78,9 +78,8 @@ class Calls:
     async def download(self, media: Media) -> AsyncIterator[MediaContent]:
         """The file of *media*, fetched whole first: a slow reader must not hold the provider's connection."""
         actor = self._actors.get(SessionId(media.session_id))
-        file, content = await self._call(actor, lambda connection: _fetch(connection, media))
-        async with file:
-            yield content
+        async with trio.wrap_file(tempfile.TemporaryFile()) as file:
+            yield await self._call(actor, lambda connection: _fetch(connection, media, file))
 
     async def _call(self, actor: SessionActor, work: Callable[[Connection], Awaitable[R]]) -> R:
         with trio.move_on_after(CALL_TIMEOUT):
@@ -93,19 +92,19 @@ class Calls:
             raise NotSupported(actor.session.provider, capability)
 
 
-async def _fetch(connection: Connection, media: Media) -> tuple[trio.abc.AsyncResource, MediaContent]:
-    """The file on this machine's disk, and how to read it. Whoever gets it closes it."""
-    file = trio.wrap_file(tempfile.TemporaryFile())  # noqa: SIM115  handed to the caller
+async def _fetch(connection: Connection, media: Media, file: Any) -> MediaContent:
+    """Put the file of *media* into *file*, and say how to read it from there."""
     try:
         async with connection.download(media.provider_media_id) as content:
             async for chunk in content.chunks:
                 await file.write(chunk)
         size = await file.tell()
         await file.seek(0)
-    except BaseException:
-        file.wrapped.close()
-        raise
-    return file, MediaContent(content.mime_type, size, content.sha256, _chunks(file))
+    except ValueError:
+        if not file.closed:
+            raise
+        raise ActorDown("whoever asked for the file has left") from None
+    return MediaContent(content.mime_type, size, content.sha256, _chunks(file))
 
 
 async def _chunks(file: Any) -> AsyncIterator[bytes]:

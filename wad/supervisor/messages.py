@@ -97,6 +97,7 @@ class Messages:
                 note="retried by a person",
                 dead=False,
                 due_at=None,
+                attempts=0,
                 provider_message_id=None,
                 expires_at=max(message.expires_at, now + self._services.limits.message_ttl),
                 maybe_duplicate=message.maybe_duplicate or message.state is MessageState.UNKNOWN,

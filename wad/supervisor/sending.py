@@ -37,6 +37,7 @@ from wad.models import (
     MessageState,
     OutboundMessage,
     Priority,
+    Reason,
     SessionId,
     Step,
     new_message_id,
@@ -190,10 +191,11 @@ class Sending:
         if draft.queue:
             return
         if session.state in WAITING_FOR_PERSON:
-            code = session.reason.code if session.reason else session.state.value
-            detail = session.reason.detail if session.reason else ""
+            why = session.reason or Reason(session.state, "", needs_person=True)
             raise SessionUnavailable(
-                f"the session is {session.state}: {detail}", reason=code, needs_person=True
+                f"the session is {session.state}" + (f": {why.detail}" if why.detail else ""),
+                reason=why.code,
+                needs_person=why.needs_person,
             )
         if session.desired_state is DesiredState.DISCONNECTED:
             raise SessionUnavailable(

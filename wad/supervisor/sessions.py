@@ -169,6 +169,8 @@ class Sessions:
             kept = {} if kind is not actor.kind else before.credentials
             merged = {**kept, **(credentials or {})}
             changes["credentials"] = Credentials({k: v for k, v in merged.items() if v is not None})
+            if changes["credentials"] != before.credentials:
+                changes["connection_data"] = {}
             errors += kind.check_credentials(changes["credentials"])
         if settings is not None:
             changes["settings"] = _merged_settings(before.settings, settings, errors)
@@ -184,6 +186,8 @@ class Sessions:
             before.settings,
         ):
             actor.retune()
+            if after.credentials != before.credentials:
+                actor.unproven()
             await self._reopen(actor)
         return actor.session
 
@@ -268,7 +272,7 @@ class Sessions:
 def _merged_settings(before: Settings, patch: Mapping[str, Any], errors: list[FieldError]) -> Settings:
     """RFC 7396 over a session's settings. A new flow address also ends a flow's being disabled."""
     merged: dict[str, Any] = {**msgspec.to_builtins(before), **patch}
-    if patch.get("flowUrl"):
+    if patch.get("flowUrl") or patch.get("flowDisabled") is False:
         merged.pop("flowDisabled", None)
     try:
         return msgspec.convert({k: v for k, v in merged.items() if v is not None}, Settings)

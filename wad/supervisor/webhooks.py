@@ -1,7 +1,8 @@
 """A provider's webhook: verify, parse, find the sessions it is for, store. Only then may it be answered 200.
 
 A session takes an update only if the body was signed with that session's own secret: whoever knows one
-session's secret cannot speak for another.
+session's secret cannot speak for another. And what an app's own callback brings goes only to sessions that have
+proven the account to be theirs: naming somebody else's number is not enough to hear its customers.
 """
 
 from __future__ import annotations
@@ -152,7 +153,8 @@ class _Desk:
                 raise Unauthorized("the signature does not fit the body", code="bad_signature") from error
             return [WebhookEvent(account=None, event=_unparseable(body, error))], proven
         if actor is None:
-            own = {self._secret_of(to) for event in events for to in self._recipients(None, event)}
+            named = {event.account for event in events} - {None}
+            own = {self._secret_of(to) for account in named for to in self._by_account(str(account))}
             others = own - proven - {configured, None}
             proven |= {s for s in others if s is not None and webhooks.verify(headers, body, secret=s)}
         if not proven:
@@ -167,17 +169,19 @@ class _Desk:
             account = self._kind.account_of(actor.session.credentials)
             return [actor] if event.account in (None, account) else []
         if event.account is not None:
-            return list(self._by_account(event.account))
-        return [each for each in self._all() if _concerns(event, each.session)]
+            return [each for each in self._by_account(event.account) if each.is_proven]
+        return [each for each in self._all() if each.is_proven and _concerns(event, each.session)]
 
     async def adopt(self, stray: InboxItem) -> None:
         """Give what came for nobody to the session that has its account by now. NotFound where none has."""
         account = stray.error.provider_code if stray.error else None
         if isinstance(stray.event, FlowEvent) or account is None:
             raise NotFound("nobody knows which account it was for")
-        actors = list(self._by_account(account))
+        actors = [actor for actor in self._by_account(account) if actor.is_proven]
         if not actors:
-            raise NotFound(f"no {self._kind.name} session has the account {account} yet: create it first")
+            raise NotFound(
+                f"no connected {self._kind.name} session has the account {account}: create it first"
+            )
         for actor in actors:
             await actor.received([stray.event])
 
