@@ -48,7 +48,7 @@ def _name(_: click.Context, __: click.Parameter, value: str) -> str:
 def token_new(name: str, shops: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     """Make a token, and the configuration that lets it in.
 
-    wad stores nothing: the token counts from the next start (or SIGHUP) with these lines in its file.
+    wad stores nothing: the token counts from the next start with these lines in its file.
     """
     value = f"wad_{secrets.token_urlsafe(32)}"
     if out is not None:
