@@ -38,7 +38,7 @@ from wad.models import (
 )
 from wad.providers.base import Accepted, Connection
 
-#: Seconds before attempt 2, 3, ...; the last one repeats (reliability.md: outbound retry).
+#: Seconds before attempt 2, 3, ...; the last one repeats.
 RETRY_AFTER = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 #: How long a message that is being retried keeps the rest of its chat waiting, for the sake of order.
 HOLD = timedelta(minutes=15)

@@ -92,7 +92,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The snapshot of contract.md, section 2: what an actor publishes and `GET .../status` answers."""
+    """The snapshot: what an actor publishes and `GET .../status` answers."""
 
     session_id: SessionId
     shop_id: ShopId | None
