@@ -15,13 +15,14 @@ from typing import Any
 import msgspec
 import trio
 
+from wad.actors.document import Document
 from wad.actors.inbox import Inbox, flow_events_of
 from wad.actors.mailbox import Envelope, Mailbox
 from wad.actors.outbox import Outbox
 from wad.actors.requests import Call, Connect, Disconnect, Probe, Reopen
 from wad.actors.services import Services
 from wad.actors.statuses import Statuses
-from wad.errors import ProviderError, StoreUnavailable
+from wad.errors import ProviderError
 from wad.events import ProviderCalled, SessionStateChanged
 from wad.models import (
     Content,
@@ -37,7 +38,6 @@ from wad.models import (
     SessionState,
     Status,
     StatusUpdate,
-    new_rev,
 )
 from wad.providers.base import Connection, Proof, ProviderKind
 
@@ -54,16 +54,15 @@ class SessionActor:
         "_changed",
         "_connect_scope",
         "_connection",
+        "_document",
         "_nursery",
         "_proof_at",
         "_queue_replies",
         "_reopening",
         "_revived",
         "_runs",
-        "_save_lock",
         "_saving",
         "_services",
-        "_stored",
         "ended",
         "inbox",
         "kind",
@@ -75,7 +74,6 @@ class SessionActor:
         "next_retry_at",
         "outbox",
         "restarts",
-        "session",
         "since",
         "statuses",
     )
@@ -88,18 +86,7 @@ class SessionActor:
         *,
         queue_replies: Callable[[SessionActor, InboxItem, Sequence[Content]], Awaitable[None]],
     ) -> None:
-        # In the store this actor's writes carry the next epoch: whatever an earlier life still does is older.
-        # And whatever was true when the state was written, nothing is proven yet.
-        proven = session.state in (SessionState.CONNECTED, SessionState.DEGRADED)
-        self.session = msgspec.structs.replace(
-            session,
-            owner=services.node,
-            epoch=session.epoch + 1,
-            state=SessionState.CONNECTING if proven else session.state,
-            reason=None if proven else session.reason,
-            is_connected=False,
-        )
-        self._stored = session
+        self._document = Document(services, session)
         self.kind = kind
         self.mailbox = Mailbox()
         self.restarts = 0
@@ -120,7 +107,6 @@ class SessionActor:
         self._connect_scope: trio.CancelScope | None = None
         self._reopening = False
         self._proof_at: float | None = None
-        self._save_lock: trio.Lock | None = None
         self._saving = False
         self.inbox = Inbox(
             services,
@@ -139,6 +125,10 @@ class SessionActor:
 
     def __repr__(self) -> str:
         return f"<SessionActor {self.session.session_id} {self.session.provider} {self.session.state}>"
+
+    @property
+    def session(self) -> Session:
+        return self._document.session
 
     # --- the snapshot: from memory, no I/O ----------------------------------------------------------
 
@@ -355,10 +345,8 @@ class SessionActor:
 
     def _proven(self, proof: Proof) -> None:
         self._alive()
-        self.session = msgspec.structs.replace(
-            self.session,
-            phone_number=proof.phone_number or self.session.phone_number,
-            connection_data=proof.data,
+        self._document.put(
+            phone_number=proof.phone_number or self.session.phone_number, connection_data=proof.data
         )
         self._set(SessionState.CONNECTED, None)
         self.outbox.allow(True)
@@ -459,9 +447,7 @@ class SessionActor:
             return
         if before.state is not state:
             self.since = self._services.now()
-        self.session = msgspec.structs.replace(
-            before, state=state, reason=reason, is_connected=state is SessionState.CONNECTED
-        )
+        self._document.put(state=state, reason=reason, is_connected=state is SessionState.CONNECTED)
         self._services.events.publish(SessionStateChanged(self.status(), before.state))
         if self._changed is not None:
             self._changed.set()
@@ -481,7 +467,7 @@ class SessionActor:
             await self.change_of_state()
 
     def _save_soon(self) -> None:
-        if self.session is self._stored:
+        if self._document.is_stored:
             return
         if not self._saving and self._nursery is not None:
             self._saving = True
@@ -490,7 +476,7 @@ class SessionActor:
     async def _save(self) -> None:
         try:
             await trio.sleep(SAVE_AFTER)
-            while self.session is not self._stored:
+            while not self._document.is_stored:
                 await self.change(store_patiently=True)
         finally:
             self._saving = False
@@ -502,35 +488,7 @@ class SessionActor:
             )
 
     async def change(self, *, store_patiently: bool = False, **changes: Any) -> Session:
-        """Write *changes*, and whatever memory knows since the last write. Raises StoreUnavailable.
-
-        All writes of a session's document come through here, one at a time.
-        """
-        store = self._services.patient if store_patiently else self._services.store
-        if self._save_lock is None:
-            self._save_lock = trio.Lock()
-        async with self._save_lock:
-            for _ in range(3):
-                before = self.session
-                new = msgspec.structs.replace(
-                    before,
-                    **changes,
-                    last_seen=self.last_seen or before.last_seen,
-                    updated_at=self._services.now(),
-                    rev=new_rev(),
-                )
-                if await store.save_session(self._stored, new):
-                    self._stored = new
-                    if self.session is before:
-                        self.session = new
-                    else:  # the state moved while we wrote: that is written next
-                        self.session = msgspec.structs.replace(
-                            self.session, **changes, updated_at=new.updated_at, rev=new.rev
-                        )
-                    return self.session
-                stored = await store.session(before.session_id)
-                if stored is None:
-                    self._stored = self.session
-                    return self.session  # deleted meanwhile
-                self._stored = stored
-            raise StoreUnavailable("the session's document is being changed by somebody else")
+        """Write *changes* to the session's document. Raises StoreUnavailable, but for *store_patiently*."""
+        if self.last_seen is not None:
+            changes.setdefault("last_seen", self.last_seen)
+        return await self._document.write(patiently=store_patiently, **changes)
