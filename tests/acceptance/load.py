@@ -90,7 +90,9 @@ async def settled(daemon: Daemon) -> list[dict[str, Any]]:
 
 async def count(here: Town, daemon: Daemon, load: Load) -> dict[str, dict[str, Any]]:
     """Check that nothing is lost and nothing was done twice, once all is quiet. The outbound messages, by id."""
-    await here.until_quiet()
+    await here.until_quiet()  # all that customers wrote has come in
+    await settled(daemon)  # and all that follows from it has gone out
+    await here.until_quiet()  # and its statuses have come in, too
     messages = await settled(daemon)
     sends = await here.ledger("send")
     deliveries = await here.ledger("delivery")
