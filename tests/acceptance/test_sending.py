@@ -170,13 +170,16 @@ async def what_is_cancelled_stays_so(its: Shop, kill: Kill) -> None:
 
 
 async def what_is_scheduled_goes_out_at_its_time(its: Shop, kill: Kill) -> None:
-    """Not before it, once, and also where its time came while nothing ran."""
+    """Not before it, once, and also where its time came while nobody could send it."""
+    await its.api.post(f"{its.path}/disconnect", headers={"Prefer": "wait=10"})
     times = {
-        await its.taken(text, sendAt=at): at for text, at in (("missed", soon(0.3)), ("to come", soon(4)))
+        await its.taken(text, sendAt=at, queue=True): at
+        for text, at in (("missed", soon(0.5)), ("to come", soon(5)))
     }
     for message_id in times:
-        assert (await its.message(message_id))["status"] in ("scheduled", *TAKEN)
+        assert (await its.message(message_id))["status"] == "scheduled"
     await kill()
+    await its.api.post(f"{its.path}/connect", headers={"Prefer": "wait=20"})
     for message_id, at in times.items():
         await its.until(message_id, *TAKEN)
         [send] = [send for send in await its.sends() if send["callbackData"] == message_id]
