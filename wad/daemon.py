@@ -6,12 +6,13 @@ nothing new is accepted, requests in hand are answered, sends in hand get their 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -51,6 +52,9 @@ log: Final = logging.getLogger("wad.daemon")
 _PROGRESS_EVERY: Final = 5.0
 _PROGRESS_EXTENDS: Final = 30.0
 _DAY: Final = 86400.0
+#: New objects between two looks for garbage; Python's 700 are what one request makes. Measured with `bench`: a sixth
+#: less CPU a message, and half the 99th percentile.
+_COLLECT_AFTER: Final = (10_000, 10, 10)
 
 
 async def serve(
@@ -65,6 +69,7 @@ async def serve(
     OSError (a taken port), `InvalidRequest` (a broken rules file), `WrongMasterKey`, `StoreUnusable` or
     `StoreUnavailable` where it cannot start.
     """
+    gc.set_threshold(*_COLLECT_AFTER)
     notifier = Notifier.take(os.environ)
     flows = Flows(_flow_defaults(config), rules=_rules(config))
     stop = trio.Event()
@@ -117,9 +122,25 @@ async def _restore(sessions: Sessions, notifier: Notifier, stop: trio.Event) -> 
 
         nursery.start_soon(give_up)
         nursery.start_soon(tell)
-        await sessions.restore()
+        with _here_to_stay():
+            await sessions.restore()
         nursery.cancel_scope.cancel()
     return sessions.progress.done
+
+
+@contextmanager
+def _here_to_stay() -> Iterator[None]:
+    """Have the garbage collector never look at what is made in here, nor at what was there before.
+
+    A look at ten thousand sessions takes 0.7 s, in which nothing else runs, and finds nothing. What it would
+    find of a session that is deleted later is left: less than what the session itself took.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 async def _look_after(sessions: Sessions, config: Config, stop: trio.Event) -> None:
