@@ -43,7 +43,13 @@ class Shop:
         return {"accessToken": self.token, "phoneNumberId": self.number, **self.secrets}
 
     async def open(self, **more: Any) -> None:
-        """Make the number, the session, and the way of its webhooks."""
+        """Make the number, the session, and the way of its webhooks; it is connected then."""
+        await self.make(**more)
+        await self.connect()
+        await self.listen()
+
+    async def make(self, **more: Any) -> None:
+        """Make the number and the session."""
         await self.here.control("POST", "/numbers", phoneNumberId=self.number, accessToken=self.token)
         made = await self.api.post(
             f"{API}/sessions",
@@ -55,9 +61,10 @@ class Shop:
             },
         )
         assert made.status_code == 201, made.text
+
+    async def connect(self) -> None:
         connected = await self.api.post(f"{self.path}/connect", headers={"Prefer": "wait=20"})
-        assert connected.json()["isConnected"], connected.text
-        await self.listen()
+        assert (connected.status_code, connected.json()["isConnected"]) == (200, True), connected.text
 
     async def listen(self) -> None:
         """Lead the number's webhooks to the session."""

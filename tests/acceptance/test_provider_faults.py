@@ -156,6 +156,33 @@ FAULTS = [
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """One row: *fault* meets every question whether the account is there, until it ends."""
+
+    label: str
+    fault: dict[str, Any]
+    code: str
+    state: str = "connecting"
+
+
+PROBES = [
+    Probe(label="probe: hang", fault={"kind": "hang"}, code="provider_timeout"),
+    Probe(label="probe: cut", fault={"kind": "cut", "after": "before"}, code="connection_lost"),
+    Probe(
+        label="probe: 503 in HTML",
+        fault={"kind": "http", "status": 503, "html": True},
+        code="provider_garbled",
+    ),
+    Probe(label="probe: garbage", fault={"kind": "garbage"}, code="provider_garbled"),
+    Probe(label="probe: 131000", fault=error(131000), code="provider_failed"),
+    Probe(label="probe: 4", fault=error(4), code="app_throttled"),
+    Probe(label="probe: 190", fault=error(190), code="bad_credentials", state="bad_credentials"),
+    Probe(label="probe: 10", fault=error(10), code="permission_missing", state="bad_credentials"),
+    Probe(label="probe: 33", fault=error(33), code="number_unknown", state="bad_credentials"),
+    Probe(label="probe: 100", fault=error(100), code="number_unknown", state="bad_credentials"),
+]
+
 #: As many as open a breaker.
 FAILURES = 10
 
@@ -165,7 +192,7 @@ class Outage:
     label: str = "a provider that only fails"
 
 
-ROWS: list[Fault | Outage] = [*FAULTS, Outage()]
+ROWS: list[Fault | Probe | Outage] = [*FAULTS, *PROBES, Outage()]
 
 
 async def test_every_fault_has_its_state_its_code_and_its_answer(tmp_path: Path) -> None:
@@ -176,12 +203,14 @@ async def test_every_fault_has_its_state_its_code_and_its_answer(tmp_path: Path)
         running(here, tmp_path, cloud_api={"timeout": PATIENCE}, limits=limits) as daemon,
     ):
 
-        async def check(row: Fault | Outage) -> None:
-            async with shop(here, daemon, f"shop-{ROWS.index(row)}") as its:
-                if isinstance(row, Outage):
-                    await _check_outage(its)
-                else:
-                    await _check(its, row)
+        async def check(row: Fault | Probe | Outage) -> None:
+            name = f"shop-{ROWS.index(row)}"
+            if isinstance(row, Probe):
+                async with daemon.client() as api:
+                    await _check_probe(Shop(here, daemon, api, name), row)
+                return
+            async with shop(here, daemon, name) as its:
+                await (_check(its, row) if isinstance(row, Fault) else _check_outage(its))
 
         await walk(ROWS, check)
         metrics = await daemon.metrics()
@@ -251,8 +280,32 @@ async def _mend(its: Shop) -> None:
     refused = await its.send()
     assert (refused.status_code, refused.json()["code"]) == (409, "session_unavailable"), refused.text
     assert refused.json()["reason"]["needsPerson"] is True
-    connected = await its.api.post(f"{its.path}/connect", headers={"Prefer": "wait=20"})
-    assert (connected.status_code, connected.json()["isConnected"]) == (200, True), connected.text
+    await its.connect()
+
+
+async def _check_probe(its: Shop, row: Probe) -> None:
+    """`connected` is claimed on proof alone; what heals by itself takes messages meanwhile, what does not says so."""
+    match = {"operation": "number", "phoneNumberId": its.number}
+    await its.here.fault(**row.fault, match=match, times=None, name=its.session_id)
+    await its.make()
+    status = await until(
+        its.status, lambda status: (status["reason"] or {}).get("code") == row.code, what=row.code
+    )
+    waits_for_a_person = row.state == "bad_credentials"
+    assert (status["state"], status["isConnected"]) == (row.state, False)
+    assert status["reason"]["needsPerson"] is waits_for_a_person
+    assert (status["restarts"], status["nextRetryAt"] is None) == (0, waits_for_a_person)
+    early = await its.send("early")
+    assert early.status_code == (409 if waits_for_a_person else 202), early.text
+    assert await its.sends() == []
+
+    await its.here.control("DELETE", f"/faults/{its.session_id}")
+    if waits_for_a_person:
+        await its.connect()
+        early = await its.send("early")
+    await its.until_status(state="connected", isConnected=True, reason=None, nextRetryAt=None)
+    await its.until(early.json()["messageId"], *TAKEN)
+    assert len(await its.sends()) == 1
 
 
 async def _check_outage(its: Shop) -> None:

@@ -179,7 +179,7 @@ async def what_is_scheduled_goes_out_at_its_time(its: Shop, kill: Kill) -> None:
     for message_id in times:
         assert (await its.message(message_id))["status"] == "scheduled"
     await kill()
-    await its.api.post(f"{its.path}/connect", headers={"Prefer": "wait=20"})
+    await its.connect()
     for message_id, at in times.items():
         await its.until(message_id, *TAKEN)
         [send] = [send for send in await its.sends() if send["callbackData"] == message_id]
@@ -210,7 +210,7 @@ async def what_expires_is_not_sent(its: Shop, kill: Kill) -> None:
     in_time = await its.taken("in time", to, queue=True)
     await kill()
     await trio.sleep(max(0.0, datetime.fromisoformat(end).timestamp() - time.time()))
-    await its.api.post(f"{its.path}/connect", headers={"Prefer": "wait=20"})
+    await its.connect()
     assert (await its.until(message_id, "expired"))["deadLetter"] is True
     await its.until(in_time, *TAKEN)
     assert [send["body"]["text"]["body"] for send in await its.sends()] == ["in time"]
@@ -243,7 +243,7 @@ async def one_chat_keeps_its_order(its: Shop, kill: Kill) -> None:
     last = ""
     for number in range(QUEUE // 2, QUEUE):
         last = await its.taken(str(number), to, queue=True)
-    await its.api.post(f"{its.path}/connect", headers={"Prefer": "wait=20"})
+    await its.connect()
     await its.until(last, *TAKEN)
     assert [send["body"]["text"]["body"] for send in await its.sends()] == [str(n) for n in range(QUEUE)]
 

@@ -71,11 +71,6 @@ async def _check_all_went_out(its: Shop, senders: Senders) -> None:
     assert "unknown" not in {step["status"] for message in messages for step in message["history"]}
 
 
-async def _connect(its: Shop) -> None:
-    connected = await its.api.post(f"{its.path}/connect", headers={"Prefer": "wait=20"})
-    assert (connected.status_code, connected.json()["isConnected"]) == (200, True), connected.text
-
-
 # --- rows -----------------------------------------------------------------------------------------------
 
 
@@ -91,7 +86,7 @@ async def stopped_and_started(its: Shop) -> None:
             before = len(await its.sends())
             await senders.until_more(12)
             assert len(await its.sends()) == before
-            await _connect(its)
+            await its.connect()
         senders.stop()
     await _check_all_went_out(its, senders)
 

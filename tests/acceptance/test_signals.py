@@ -180,11 +180,10 @@ async def test_a_restart_brings_back_every_session_as_it_was_wanted(tmp_path: Pa
             assert await _session(one) == before[one.session_id]
         assert (await closed.message(waiting))["status"] == "queued"
 
-        connected = await closed.api.post(f"{closed.path}/connect", headers={"Prefer": "wait=20"})
-        assert connected.status_code == 200
+        await closed.connect()
         await closed.until(waiting, "read")
         await here.control("DELETE", "/faults/broken")
-        await broken.api.post(f"{broken.path}/connect", headers={"Prefer": "wait=20"})
+        await broken.connect()
         await broken.until(kept, "read")
         assert {len(await one.sends()) for one in (closed, broken)} == {1}
 
