@@ -82,8 +82,9 @@ async def serve(
             data_dir=config.store.data_dir,
             vault=_vault(config),
         ) as store,
-        _open_sessions(config, store, flows, Events()) as (sessions, events),
-        _open_app(config, store, sessions, events) as (app, stream),
+        _open_events(store) as (events, stream),
+        _open_sessions(config, store, flows, events) as sessions,
+        _open_app(config, store, sessions, events, stream) as app,
         trio.open_nursery() as serving,
     ):
         addresses = await serving.start(
@@ -182,9 +183,20 @@ async def _process(stop: trio.Event, notifier: Notifier, reload: Callable[[], No
 
 
 @asynccontextmanager
+async def _open_events(store: Store) -> AsyncIterator[tuple[Events, EventStream]]:
+    """The facts, and who writes them down for listeners: until the last send in hand has its result."""
+    events = Events()
+    stream = EventStream(store, events)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(stream.run)
+        yield events, stream
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
 async def _open_sessions(
     config: Config, store: Store, flows: Flows, events: Events
-) -> AsyncIterator[tuple[Sessions, Events]]:
+) -> AsyncIterator[Sessions]:
     """The sessions, with all that their actors share."""
     guard = Guard(config.guard.allow)
     async with (
@@ -209,28 +221,26 @@ async def _open_sessions(
             check_url=guard.check,
             grace=config.supervisor.grace,
         ) as sessions:
-            yield sessions, events
+            yield sessions
 
 
 @asynccontextmanager
 async def _open_app(
-    config: Config, store: Store, sessions: Sessions, events: Events
-) -> AsyncIterator[tuple[App, EventStream]]:
-    """The HTTP application, and what listens to the facts: log, metrics and the event stream."""
+    config: Config, store: Store, sessions: Sessions, events: Events, stream: EventStream
+) -> AsyncIterator[App]:
+    """The HTTP application, and what else listens to the facts: log and metrics."""
     observer = Observer(sessions, store)
     metrics = Metrics(version=__version__, providers=sessions.providers, snapshot=observer.gauges)
     metrics.subscribe(events)
     store.observe(metrics.store_called)
     log_facts(events)
-    stream = EventStream(store, events)
     app = create_app(
         sessions=sessions, store=store, config=config, events=events, stream=stream, metrics=metrics.render
     )
     async with trio.open_nursery() as nursery:
-        await nursery.start(stream.run)
         nursery.start_soon(observer.run)
         nursery.start_soon(metrics.measure_loop)
-        yield app, stream
+        yield app
         nursery.cancel_scope.cancel()
 
 

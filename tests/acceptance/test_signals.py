@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import trio
 import yaml
 
 from tests.acceptance.daemon import CALLERS_DIE, TOKEN
 from tests.acceptance.load import Load, count
-from tests.acceptance.shop import Shop, a_phone, shop, until
+from tests.acceptance.shop import API, Shop, a_phone, shop, until
 from tests.acceptance.town import running, town
 
 pytestmark = CALLERS_DIE
@@ -206,3 +208,52 @@ async def test_without_a_configuration_that_holds_it_does_not_start(tmp_path: Pa
         for path in ("http.bind", "http.colour", "auth.tokens"):
             assert path in told
         assert TOKEN not in told
+
+
+async def test_a_listener_that_comes_back_has_missed_nothing(tmp_path: Path) -> None:
+    """Each step of each message is told once over a restart, also what the drain itself brought about."""
+    heard: list[tuple[int, dict[str, Any]]] = []
+    async with town(tmp_path) as here, running(here, tmp_path) as daemon, shop(here, daemon) as its:
+
+        async def listen() -> None:
+            """Until the daemon ends the stream; from where the last time left off."""
+            since = {"Last-Event-ID": str(heard[-1][0])} if heard else {}
+            query = {"types": "message.status"}
+            async with its.api.stream("GET", f"{API}/events", params=query, headers=since) as stream:
+                assert stream.status_code == 200
+                number = 0
+                async for line in stream.aiter_lines():
+                    name, _, value = line.partition(": ")
+                    if name == "id":
+                        number = int(value)
+                    elif name == "data":
+                        heard.append((number, json.loads(value)["data"]))
+
+        async def steps() -> list[tuple[str, str]]:
+            return [(data["messageId"], data["status"]) for _, data in heard]
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            first = await its.taken("first")
+            await until(steps, lambda them: (first, "read") in them, what="the first one read")
+            await its.fault("delay", seconds=1, after="before")
+            in_hand = await its.taken("in hand")
+            await its.until(in_hand, "sending")
+            assert await daemon.stop() == 0
+        await daemon.start()
+        last = await its.taken("last")
+        await its.until(in_hand, "read")
+        await its.until(last, "read")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            every = [
+                (message_id, step["status"])
+                for message_id in (first, in_hand, last)
+                for step in (await its.message(message_id))["history"]
+                if step["status"] not in ("queued", "sending")
+            ]
+            await until(steps, lambda them: set(every) <= set(them), what=every)
+            assert sorted(await steps()) == sorted(every)
+            numbers = [number for number, _ in heard]
+            assert numbers == sorted(set(numbers))
+            nursery.cancel_scope.cancel()
