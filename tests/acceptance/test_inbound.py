@@ -31,7 +31,6 @@ TROUBLE = (
 )
 DELIVERIES = [
     Delivery("one by one", {"batch": {"max": 1}}),
-    Delivery("in batches", {"batch": {"max": 50, "linger": 0.1}}),
     Delivery("one by one, repeated, late and forged", {"batch": {"max": 1}}, TROUBLE),
     Delivery("in batches, repeated, late and forged", {"batch": {"max": 50, "linger": 0.1}}, TROUBLE),
 ]
