@@ -60,7 +60,8 @@ class SizeLimit:
 
 @contextmanager
 def small_disk(directory: Path) -> Iterator[SmallDisk]:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", directory], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", directory]
+    subprocess.run(mount, check=True, capture_output=True)
     try:
         yield SmallDisk(directory)
     finally:
@@ -75,12 +76,11 @@ def size_limit(directory: Path) -> Iterator[SizeLimit]:
 def may_mount(directory: Path) -> bool:
     """Root in a container often may not."""
     directory.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", directory], check=False, capture_output=True
-    )
-    if done.returncode == 0:
-        subprocess.run(["umount", directory], check=True)
-    return done.returncode == 0
+    try:
+        with small_disk(directory):
+            return True
+    except (OSError, subprocess.CalledProcessError):
+        return False
 
 
 @dataclass(frozen=True)
