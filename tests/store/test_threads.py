@@ -1,7 +1,8 @@
-"""Calls in threads: their results, their errors, and a lender that lives only as long as they do."""
+"""Calls in threads: their results, their errors, and their share of the interpreter."""
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
@@ -42,14 +43,15 @@ async def test_a_running_call_is_not_abandoned_and_a_waiting_one_is():
     assert done == ["slow"]
 
 
-async def test_nothing_lends_when_no_call_is_out():
-    """An idle daemon has no task for it."""
-    threads, limiter = Threads(), trio.CapacityLimiter(4)
-    before = trio.lowlevel.current_statistics().tasks_living
-    async with trio.open_nursery() as nursery:
-        for _ in range(10):
-            nursery.start_soon(threads.run, lambda: None, limiter)
-    with trio.fail_after(10):
-        while threads._is_lending:  # noqa: ASYNC110  it tells nobody when it ends
-            await trio.sleep(0.001)
-    assert trio.lowlevel.current_statistics().tasks_living == before
+async def test_a_thread_is_not_kept_waiting_by_a_busy_loop():
+    """It may ask for the interpreter lock within one turn of the loop; who set it shorter keeps that."""
+    before = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(0.005)
+        Threads()
+        assert sys.getswitchinterval() == pytest.approx(0.0001)
+        sys.setswitchinterval(0.00001)
+        Threads()
+        assert sys.getswitchinterval() == pytest.approx(0.00001)
+    finally:
+        sys.setswitchinterval(before)
