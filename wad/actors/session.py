@@ -249,11 +249,18 @@ class SessionActor:
         """Whether it has anything open at all."""
         return len(self.outbox.lanes) > 0 or len(self.inbox.lanes) > 0
 
+    @property
+    def is_saving(self) -> bool:
+        """Whether its state is still to be written."""
+        return self._saving
+
     async def drain(self) -> None:
-        """Take up nothing new; return once what is in hand has its result on disk."""
+        """Take up nothing new; return once what is in hand has its result on disk, and the state is there too."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.outbox.drain)
             nursery.start_soon(self.inbox.drain)
+            nursery.start_soon(self._save_now)  # whatever hangs
+        await self._save_now()
 
     async def _handle(self, envelope: Envelope) -> None:
         assert self._nursery is not None
@@ -477,9 +484,15 @@ class SessionActor:
         try:
             await trio.sleep(SAVE_AFTER)
             while not self._document.is_stored:
-                await self.change(store_patiently=True)
+                await self._save_now()
         finally:
             self._saving = False
+
+    async def _save_now(self) -> None:
+        """Write the state, if it is still to be written, and what the flow wants to hear of it."""
+        if not self._saving or self._document.is_stored:
+            return
+        await self.change(store_patiently=True)
         session = self.session
         if self._services.flows.wants(session, "session.state"):
             status = msgspec.to_builtins(self.status())

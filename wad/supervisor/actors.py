@@ -140,7 +140,7 @@ class Actors:
         """Every actor takes up nothing new; returns once all that is in hand has its result on disk."""
         async with trio.open_nursery() as nursery:
             for actor in self:
-                if actor.busy:
+                if actor.busy or actor.is_saving:
                     nursery.start_soon(actor.drain)
 
     async def ask_quietly(self, actor: SessionActor, request: Request[None]) -> None:
