@@ -35,6 +35,7 @@ from wad.models import (
     InboxItem,
     InboxState,
     Media,
+    MessageId,
     OutboundMessage,
     Pending,
     Session,
@@ -47,13 +48,24 @@ from wad.models import (
 REFUSALS = 5
 #: Meta keeps a received file for 7 days.
 MEDIA_TTL = timedelta(days=7)
+#: Items kept in memory between their storing and their turn; the others are read again.
+BODIES = 256
 _MEDIA_TYPES = ("image", "audio", "video", "document", "sticker")
 
 
 class Inbox:
     """The inbound side of one session."""
 
-    __slots__ = ("_nursery", "_on_gone", "_queue_replies", "_services", "_session", "_workers", "lanes")
+    __slots__ = (
+        "_bodies",
+        "_nursery",
+        "_on_gone",
+        "_queue_replies",
+        "_services",
+        "_session",
+        "_workers",
+        "lanes",
+    )
 
     def __init__(
         self,
@@ -69,6 +81,7 @@ class Inbox:
         self._on_gone = on_gone
         self.lanes = Lanes()
         self._workers = Workers(self.lanes, self._deliver, concurrency=services.limits.inbox_concurrency)
+        self._bodies: dict[MessageId, InboxItem] = {}
         self._nursery: trio.Nursery | None = None
 
     # --- the actor's side ---------------------------------------------------------------------------
@@ -80,6 +93,7 @@ class Inbox:
     def close(self) -> None:
         self._nursery = None
         self.lanes.clear()
+        self._bodies.clear()
 
     async def load(self) -> None:
         for item in await self._services.patient.open_inbox(self._session().session_id):
@@ -144,7 +158,9 @@ class Inbox:
         )
 
     def _offer(self, item: InboxItem) -> None:
-        if item.state in (InboxState.RECEIVED, InboxState.ANSWERED):
+        if item.state in (InboxState.RECEIVED, InboxState.ANSWERED) and item.message_id not in self.lanes:
+            if len(self._bodies) < BODIES and item.due_at is None:
+                self._bodies[item.message_id] = item
             self.lanes.add(
                 Pending(item.message_id, item.chat, item.seq, item.received_at), due=self._due(item.due_at)
             )
@@ -180,7 +196,7 @@ class Inbox:
 
     async def _deliver(self, pending: Pending) -> None:
         store = self._services.patient
-        item = await store.inbox_item(pending.message_id)
+        item = self._bodies.pop(pending.message_id, None) or await store.inbox_item(pending.message_id)
         if item is None or item.state in (InboxState.DONE, InboxState.DEAD):
             self.lanes.done(pending)
             return
