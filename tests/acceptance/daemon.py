@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import trio
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -28,11 +27,6 @@ os.dup2(int(sys.argv[1]), 3)
 os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
 os.execv(sys.argv[2], sys.argv[2:])
 """
-#: For tests whose requests die half sent: httpx leaves their bodies' generators to the collector.
-CALLERS_DIE = [
-    pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
 
 
 def free_port() -> int:

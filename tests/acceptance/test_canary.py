@@ -17,12 +17,10 @@ from urllib.parse import quote
 import httpx
 import trio
 
-from tests.acceptance.daemon import CALLERS_DIE, Daemon
+from tests.acceptance.daemon import Daemon
 from tests.acceptance.shop import API, Shop, a_phone, until
 from tests.acceptance.town import Town, all_messages, running, town
 from wad.sandbox.envelope import encode, signatures
-
-pytestmark = CALLERS_DIE
 
 
 class Canaries:

@@ -11,12 +11,9 @@ from typing import Any
 import pytest
 import trio
 
-from tests.acceptance.daemon import CALLERS_DIE
 from tests.acceptance.load import Load, count
 from tests.acceptance.town import running, town
 from tests.store.secantus import Secantus
-
-pytestmark = CALLERS_DIE
 
 ROUNDS = int(os.environ.get("WAD_KILL_ROUNDS", "30"))
 

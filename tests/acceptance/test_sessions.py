@@ -10,11 +10,9 @@ from pathlib import Path
 import httpx
 import trio
 
-from tests.acceptance.daemon import CALLERS_DIE, crashes
+from tests.acceptance.daemon import crashes
 from tests.acceptance.shop import API, TAKEN, Shop, a_phone, shop, until, walk
 from tests.acceptance.town import all_messages, running, town
-
-pytestmark = CALLERS_DIE  # some are told that their session is not there before they have said all
 
 
 class Senders:

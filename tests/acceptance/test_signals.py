@@ -10,12 +10,10 @@ from typing import Any
 import trio
 import yaml
 
-from tests.acceptance.daemon import CALLERS_DIE, TOKEN
+from tests.acceptance.daemon import TOKEN
 from tests.acceptance.load import Load, count
 from tests.acceptance.shop import API, Shop, a_phone, shop, until
 from tests.acceptance.town import running, town
-
-pytestmark = CALLERS_DIE
 
 ROUNDS = 2
 
