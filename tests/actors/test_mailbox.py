@@ -137,3 +137,19 @@ async def test_a_cancelled_actor_leaves_nobody_waiting() -> None:
                 inner.start_soon(mailbox.serve, stuck)
                 await wait_all_tasks_blocked()
                 scope.cancel()
+
+
+async def test_asking_an_actor_that_was_just_cancelled_wakes_nobody_twice() -> None:
+    """Between a cancellation and the actor's next step the mailbox takes a request, and keeps it for the next life."""
+    mailbox = Mailbox()
+    with trio.CancelScope() as life:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(mailbox.serve, answer)
+            await wait_all_tasks_blocked()
+            life.cancel()  # the actor is to run with its cancellation, and has not yet
+            mailbox._put(Envelope(Double(1)))  # what another task's `ask` does at this moment
+    assert mailbox.waiting == 1
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mailbox.serve, answer)
+        assert await mailbox.ask(Double(2)) == 4
+        nursery.cancel_scope.cancel()

@@ -73,10 +73,7 @@ class Mailbox:
             await self._room.wait()
         if not self._open:
             raise ActorDown("the session's actor is down")
-        self._envelopes.append(envelope)
-        if self._idle is not None:
-            trio.lowlevel.reschedule(self._idle)
-            self._idle = None
+        self._put(envelope)
         await envelope.settled.wait()
         if envelope.error is not None:
             raise envelope.error
@@ -96,13 +93,21 @@ class Mailbox:
                 raise
             del envelope  # or the last one would be kept for as long as nothing else comes
 
+    def _put(self, envelope: Envelope) -> None:
+        self._envelopes.append(envelope)
+        if self._idle is not None:
+            trio.lowlevel.reschedule(self._idle)
+            self._idle = None
+
     async def _arrival(self) -> None:
         """Sleep until `ask` has put something in. A trio.Event would cost each idle session half a kilobyte."""
         self._idle = trio.lowlevel.current_task()
-        try:
-            await trio.lowlevel.wait_task_rescheduled(_leave)
-        finally:
-            self._idle = None
+        await trio.lowlevel.wait_task_rescheduled(self._leave)
+
+    def _leave(self, _: object) -> trio.lowlevel.Abort:
+        """A cancelled actor just goes: nothing was taken out yet. From now on nobody else may wake it."""
+        self._idle = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def close(self) -> None:
         """Answer `ActorDown` to whatever waits and to whatever comes, until `reopen`."""
@@ -119,8 +124,3 @@ class Mailbox:
         if self._room is not None:
             self._room.set()
             self._room = None
-
-
-def _leave(_: object) -> trio.lowlevel.Abort:
-    """A cancelled actor just goes: nothing was taken out yet."""
-    return trio.lowlevel.Abort.SUCCEEDED
