@@ -133,6 +133,9 @@ def _send_table(found: Figures) -> str:
         if name in found:
             rows.append([label, *rates(found[name]), cost(found[name])])
             rows.append(["... of the ceiling", *ratios(found[name]), ""])
+    most = max(best.values())
+    of_wad = max(found["wad"][str(n)]["per_second"] for n in CALLERS)
+    rows.append([f"the most: wad {whole(of_wad)}, ceiling {whole(most)}", f"{of_wad / most:.2f}", "", "", ""])
     heads = ["messages/s, both 202 and accepted", *(f"{n} callers" for n in CALLERS), "µs CPU each at 64"]
     return drawn("### Sending", heads, rows)
 
