@@ -27,14 +27,17 @@ async def test_the_page_is_served_with_a_strict_policy() -> None:
             part = await here.client.get(link)
             assert part.status_code == 200, link
             assert "default-src 'self'" in part.headers.get("content-security-policy", "default-src 'self'")
+            for name in re.findall(r'from "\./([^"]+)"', part.text):
+                assert (await here.client.get(f"/page/{name}")).status_code == 200, name
 
 
 def test_the_page_obeys_its_own_policy() -> None:
     """No inline script, style or handler in the HTML, and no HTML made of text in the script."""
     html = (PAGE / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", html)
-    script = (PAGE / "page.js").read_text()
-    assert not re.search(r"innerHTML\s*[+=]|outerHTML|insertAdjacentHTML|document\.write|\beval\(", script)
+    for script in ("page.js", "parts.js"):
+        text = (PAGE / script).read_text()
+        assert not re.search(r"innerHTML\s*[+=]|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
 
 
 def test_every_control_of_the_page_has_a_name() -> None:
@@ -44,8 +47,9 @@ def test_every_control_of_the_page_has_a_name() -> None:
         text = re.sub(r"<svg.*?</svg>|<[^>]+>", "", button, flags=re.DOTALL).strip()
         assert text or "aria-label=" in button or 'id="window"' in button, button
     ids = set(re.findall(r'\bid="([^"]+)"', html))
-    for name in re.findall(r'\$\("([^"]+)"\)', (PAGE / "page.js").read_text()):
-        assert name in ids, name
+    for script in ("page.js", "parts.js"):
+        for name in re.findall(r'\$\("([^"]+)"\)', (PAGE / script).read_text()):
+            assert name in ids, (script, name)
 
 
 async def test_media_of_a_business_cannot_become_a_page() -> None:

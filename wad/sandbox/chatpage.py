@@ -26,6 +26,7 @@ _HEADERS: Final = {
 _FILES: Final = {
     "index.html": "text/html; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
+    "parts.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
@@ -41,7 +42,7 @@ def page_routes(sandbox: Sandbox) -> Blueprint:
     async def index() -> Response:
         return _file("index.html")
 
-    @routes.get("/page/<any('page.js', 'page.css', 'icon.svg'):name>")
+    @routes.get("/page/<any('page.js', 'parts.js', 'page.css', 'icon.svg'):name>")
     async def asset(name: str) -> Response:
         return _file(name)
 

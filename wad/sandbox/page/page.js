@@ -1,55 +1,5 @@
-// The chat page: a customer's phone. It reads the control API, listens to its event stream, and never
-// uses innerHTML: whatever a business sends is text.
-
-const $ = (id) => document.getElementById(id);
-
-/** An element: h("p", {class: "x", onclick: f}, "text", child, null). */
-function h(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== ""));
-  return element;
-}
-
-function icon(name, label) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  svg.setAttribute("class", "icon");
-  if (label) { svg.setAttribute("role", "img"); svg.setAttribute("aria-label", label); } else svg.setAttribute("aria-hidden", "true");
-  use.setAttribute("href", `#i-${name}`);
-  svg.append(use);
-  return svg;
-}
-
-// --- the control API ------------------------------------------------------------------------------
-
-async function call(method, path, body) {
-  const response = await fetch(`/_sandbox/${path}`, {
-    method,
-    headers: body === undefined ? {} : { "Content-Type": "application/json" },
-    body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error?.message ?? answer.error ?? response.statusText);
-  return answer;
-}
-
-/** Run what a click asks for, and show what goes wrong instead of losing it. */
-async function trying(action) {
-  try { return await action(); } catch (error) { toast(error.message); return undefined; }
-}
-
-let toastTimer;
-function toast(text) {
-  $("toast").textContent = text;
-  $("toast").hidden = false;
-  clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => { $("toast").hidden = true; }, 6000);
-}
+// The chat page of the Cloud API: a customer's phone. It reads the control API and listens to its event stream.
+import { $, avatar, call, chooseEmoji, clock, day, drawEntry, h, icon, isAtEnd, listen, paragraph, pop, safeLink, show, toEnd, trying, writing } from "./parts.js";
 
 // --- what the page knows --------------------------------------------------------------------------
 
@@ -101,27 +51,16 @@ function chatOrder() {
 
 // --- the list of customers ------------------------------------------------------------------------
 
-function avatar(element, chat) {
-  const name = nameOf(chat).replace(/^@/, "");
-  const sum = [...chat].reduce((total, char) => total + char.codePointAt(0), 0);
-  element.className = `avatar c${sum % 6}`;
-  element.textContent = name.split(/\s+/).slice(0, 2).map((word) => word[0]?.toUpperCase() ?? "").join("");
-  return element;
-}
-
 function drawChats() {
   $("chats").replaceChildren(...chatOrder().map((chat) => {
     const last = state.last.get(chat);
     const unread = state.unread.get(chat) ?? 0;
     return h("li", {}, h("button", { type: "button", "aria-current": chat === state.chat ? "true" : null, onclick: () => trying(() => openChat(chat)) },
-      avatar(h("div", { "aria-hidden": "true" }), chat),
+      avatar(h("div", { "aria-hidden": "true" }), chat, nameOf(chat)),
       h("div", { class: "text" }, h("div", { class: "name" }, nameOf(chat)), h("div", { class: "last" }, last ? preview(last) : "No messages yet")),
       h("div", { class: "side" }, last ? clock(last.at) : "", unread ? h("span", { class: "badge", "aria-label": `${unread} new` }, String(unread)) : null)));
   }));
 }
-
-const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-const day = (at) => new Date(at * 1000).toLocaleDateString([], { weekday: "long", day: "numeric", month: "long" });
 
 const NAMES = { image: "Photo", video: "Video", audio: "Voice note", document: "Document", sticker: "Sticker", location: "Location", contacts: "Contact", order: "Order", template: "Template", interactive: "Choice", reaction: "Reaction", unsupported: "Unsupported message", system: "System message", edit: "Edited a message", revoke: "Deleted a message", pin: "Pinned a message" };
 
@@ -149,7 +88,7 @@ async function openChat(chat, { keep = false } = {}) {
   state.unread.delete(chat);
   if (!keep) { quote(null); document.body.dataset.pane = "chat"; }
   const person = state.people.get(chat);
-  avatar($("chat-avatar"), chat);
+  avatar($("chat-avatar"), chat, nameOf(chat));
   $("chat-name").textContent = nameOf(chat);
   $("chat-id").textContent = person
     ? [idOf(person), person.showsPhone ? null : "phone hidden", person.onWhatsapp ? null : "not on WhatsApp"].filter(Boolean).join(" · ")
@@ -193,25 +132,19 @@ function drawLog() {
   toEnd();
 }
 
-// The log stays at its end until somebody scrolls up; pictures that arrive late do not push it away.
-let atEnd = true;
-function toEnd() { const log = $("log"); log.scrollTop = log.scrollHeight; atEnd = true; }
-$("log").addEventListener("scroll", () => { const log = $("log"); atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80; });
-$("log").addEventListener("load", () => { if (atEnd) toEnd(); }, { capture: true });
-
 /** Draw one message anew where it stands, or at the end. */
 function place(message) {
   const known = state.messages.has(message.wamid);
   state.messages.set(message.wamid, message);
   const target = message.type === "reaction" ? state.messages.get(message.content?.message_id) : null;
   if (target) return redraw(target);
-  if (known) { redraw(message); if (atEnd) toEnd(); return undefined; }
+  if (known) { redraw(message); if (isAtEnd()) toEnd(); return undefined; }
   const log = $("log");
   const rows = [...state.messages.values()];
   const before = rows[rows.length - 2];
   if (!before || day(before.at) !== day(message.at) || log.querySelector(".empty")) return drawLog();
   log.append(drawMessage(message, before.direction !== message.direction));
-  if (atEnd || message.direction === "in") toEnd();
+  if (isAtEnd() || message.direction === "in") toEnd();
   return undefined;
 }
 
@@ -273,28 +206,6 @@ function meta(message) {
 }
 
 // --- how each type looks --------------------------------------------------------------------------
-
-/** WhatsApp's marks: *bold*, _italic_, ~struck~, ```code```, and links. */
-function formatted(text) {
-  const pattern = /```([^`]+)```|\*([^\s*](?:[^*\n]*[^\s*])?)\*|(?<![\w])_([^\s_](?:[^_\n]*[^\s_])?)_(?!\w)|~([^\s~](?:[^~\n]*[^\s~])?)~|(https?:\/\/[^\s<>"]+)/g;
-  const parts = [];
-  let from = 0;
-  for (const match of text.matchAll(pattern)) {
-    parts.push(text.slice(from, match.index));
-    const [, code, bold, italic, struck, link] = match;
-    if (code !== undefined) parts.push(h("code", {}, code));
-    else if (bold !== undefined) parts.push(h("b", {}, bold));
-    else if (italic !== undefined) parts.push(h("i", {}, italic));
-    else if (struck !== undefined) parts.push(h("s", {}, struck));
-    else parts.push(h("a", { href: link, target: "_blank", rel: "noopener noreferrer" }, link));
-    from = match.index + match[0].length;
-  }
-  parts.push(text.slice(from));
-  return parts;
-}
-
-const paragraph = (text, className) => (text ? h("p", { class: className }, ...formatted(String(text))) : null);
-const safeLink = (url) => (/^https?:\/\//i.test(String(url)) ? String(url) : null);
 
 /** A file: shown where the sandbox has it; a link elsewhere is told, not fetched. */
 function file(kind, media) {
@@ -397,24 +308,7 @@ function quote(message) {
   if (message) { $("quoting").querySelector("p").textContent = preview(message); $("composer-text").focus(); }
 }
 
-const EMOJI = ["👍", "❤️", "😂", "😮", "🙏", ""];
-function react(button, message) {
-  const menu = $("react-menu");
-  menu.replaceChildren(...EMOJI.map((emoji) => h("button", { type: "button", "aria-label": emoji || "Take the reaction back", onclick: () => {
-    menu.hidePopover();
-    trying(() => write({ type: "reaction", reaction: { message_id: message.wamid, emoji } }));
-  } }, emoji || "✕")));
-  pop(menu, button);
-}
-
-function pop(menu, button) {
-  menu.showPopover();
-  const at = button.getBoundingClientRect();
-  const size = menu.getBoundingClientRect();
-  menu.style.left = `${Math.max(8, Math.min(at.left, innerWidth - size.width - 8))}px`;
-  menu.style.top = `${Math.max(8, at.top - size.height - 8)}px`;
-  menu.querySelector("button").focus();
-}
+const react = (button, message) => chooseEmoji(button, (emoji) => trying(() => write({ type: "reaction", reaction: { message_id: message.wamid, emoji } })));
 
 $("attach-menu").addEventListener("toggle", (event) => { if (event.newState === "open") pop($("attach-menu"), $("attach")); });
 $("attach-menu").addEventListener("click", (event) => {
@@ -441,20 +335,7 @@ function replying() {
   return replyTo ? { replyTo } : {};
 }
 
-$("composer").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const field = $("composer-text");
-  const body = field.value.trim();
-  if (!body || !state.chat) return;
-  field.value = "";
-  grow();
-  trying(() => write({ text: body, ...replying() }));
-});
-$("composer-text").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); $("composer").requestSubmit(); }
-});
-const grow = () => { const field = $("composer-text"); field.style.height = "auto"; field.style.height = `${field.scrollHeight + 2}px`; };
-$("composer-text").addEventListener("input", grow);
+writing((text) => (state.chat ? trying(() => write({ text, ...replying() })) : false));
 $("quoting").querySelector("button").addEventListener("click", () => quote(null));
 
 $("window").addEventListener("click", () => trying(async () => {
@@ -472,20 +353,6 @@ $("number").addEventListener("change", () => trying(async () => {
 }));
 
 // --- dialogs --------------------------------------------------------------------------------------
-
-/** Open a dialog whose form is checked, and perhaps saved, before it closes with "ok". */
-function show(dialog, check = () => {}) {
-  const form = dialog.querySelector("form");
-  const problem = dialog.querySelector(".problem");
-  if (problem) problem.textContent = "";
-  form.onsubmit = async (event) => {
-    event.preventDefault();
-    try { await check(new FormData(form)); dialog.close("ok"); } catch (error) { if (problem) problem.textContent = error.message; }
-  };
-  dialog.querySelector("[data-close]").onclick = () => dialog.close("");
-  dialog.returnValue = "";
-  dialog.showModal();
-}
 
 $("open-customer").addEventListener("click", () => {
   $("customer-dialog").querySelector("form").reset();
@@ -518,30 +385,6 @@ function connect() {
 }
 $("open-connect").addEventListener("click", connect);
 $("banner-connect").addEventListener("click", connect);
-
-// --- the wire -------------------------------------------------------------------------------------
-
-function toggleWire(open) {
-  $("wire").hidden = !open;
-  $("toggle-wire").setAttribute("aria-pressed", String(open));
-  document.querySelector(".panes").classList.toggle("with-wire", open);
-  localStorage.setItem("wire", open ? "open" : "");
-}
-$("toggle-wire").addEventListener("click", () => toggleWire($("wire").hidden));
-$("close-wire").addEventListener("click", () => { toggleWire(false); $("toggle-wire").focus(); });
-
-const WIRE = 150; // entries shown
-function drawEntry(entry) {
-  const bad = entry.kind !== "send" && entry.kind !== "event" && entry.status !== 200;
-  const words = {
-    send: () => [`${entry.type} → ${entry.to}`, "200"],
-    call: () => [`${entry.operation}${entry.code ? ` · ${entry.message}` : ""}`, entry.status ?? entry.fault],
-    event: () => [`${entry.event === "status" ? entry.status : entry.type ?? entry.field}`, entry.callback ? "" : "nobody"],
-    delivery: () => [`webhook, attempt ${entry.attempt}`, entry.status ?? entry.error],
-  }[entry.kind]();
-  $("entries").prepend(h("li", {}, h("details", {}, h("summary", {}, h("span", { class: `k ${entry.kind}` }, entry.kind), h("span", { class: "t" }, String(words[0])), h("span", { class: `s${bad ? " bad" : ""}` }, String(words[1] ?? ""))), h("pre", { tabindex: "0" }, JSON.stringify(entry, null, 2)))));
-  while ($("entries").childElementCount > WIRE) $("entries").lastElementChild.remove();
-}
 
 /** Remember which webhook told of which message, to show whether it was heard. */
 function follow(entry) {
@@ -588,13 +431,4 @@ const ON = {
   wire({ entry }) { drawEntry(entry); follow(entry); },
 };
 
-function listen() {
-  const source = new EventSource("/_sandbox/events");
-  const live = (on) => { $("live").classList.toggle("on", on); $("live").textContent = on ? "live" : "connecting…"; };
-  source.onopen = () => live(true);
-  source.onerror = () => live(false);
-  for (const [name, act] of Object.entries(ON)) source.addEventListener(name, (event) => act(JSON.parse(event.data)));
-}
-
-if (localStorage.getItem("wire") === "open") toggleWire(true);
-listen();
+listen(ON);
