@@ -321,7 +321,7 @@ def test_every_bad_field_is_named_at_once(parse, body, pointers):
 def test_an_unknown_field_is_answered_with_the_known_ones():
     """Whoever mistypes a name sees the right one."""
     assert errors(parse_reply, {"text": {"body": "x", "preview_url": True}}) == {
-        "/text/preview_url": "is not a known field; allowed: body, previewUrl"
+        "/text/preview_url": "is not a known field; allowed: body, mentions, previewUrl"
     }
     found = errors(parse_reply, {"interactive": {"type": "cta_url", "body": BODY, "action": {"parameters": {"displayText": "x", "url": "https://x.example", "uri": "x"}}}})  # fmt: skip
     assert found == {"/interactive/action/parameters/uri": "is not a known field; allowed: displayText, url"}

@@ -44,9 +44,23 @@ def one_of(*names: str) -> dict[str, Any]:
     return {"oneOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in names]}
 
 
+#: A person in a group, by number or by JID. `@` and the digits of either stand in the text.
+Mention: TypeAlias = Annotated[
+    str,
+    *shaped(
+        r"\+[1-9][0-9]{6,14}|[0-9]{1,32}@(s\.whatsapp\.net|lid)",
+        "must be a phone number in E.164 or the JID of a person",
+        examples=["+5215512345678"],
+    ),
+]
+
+
 class TextContent(Model):
+    """`mentions` is WhatsApp Web's alone."""
+
     body: Text
     preview_url: bool | None = None
+    mentions: list[Mention] | None = None
 
 
 def _body(value: Any) -> Any:

@@ -189,6 +189,8 @@ def check_send(provider: str, to: Address, content: Content) -> list[FieldError]
         kind = f"interactive.{interactive.get('type') if isinstance(interactive, dict) else None}"
         if kind not in LIMITS:
             raise NotSupported(provider, kind)
+    if kind == "text" and content["text"].get("mentions"):
+        raise NotSupported(provider, "text.mentions")
     errors = [] if to.group_id or to.user_id or to.phone else [FieldError("/to", "needs a phone or a userId")]
     if to.user_id is not None and not is_user_id(to.user_id):
         errors.append(
