@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import trio
 
 from wad.errors import FieldError, NotSupported, ProviderError, Verdict
 from wad.models import Address, Content, OutboundMessage, Session
-from wad.providers.base import Accepted, Capabilities, Group, Link, MediaContent, Proof
+from wad.providers.base import Accepted, Capabilities, Group, GroupMember, Link, MediaContent, Proof
 
 #: What one send does in place of being accepted at once. It may raise.
 Behaviour = Callable[[OutboundMessage], Awaitable[None]]
@@ -50,6 +50,9 @@ class SimulatedProvider:
         self.read: list[str] = []
         self.in_flight: defaultdict[str, int] = defaultdict(int)
         self.most_in_flight: defaultdict[str, int] = defaultdict(int)
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     def check_credentials(self, credentials: Mapping[str, str]) -> list[FieldError]:
         return [] if "key" in credentials else [FieldError("/credentials/key", "is required")]
@@ -91,6 +94,15 @@ class SimulatedConnection:
             raise scripted.pop(0)
         return Proof(phone_number="+5215500000001", data={"name": "Shop"})
 
+    async def disconnect(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def logout(self) -> None:
+        raise NotSupported(self._world.name, "pairing")
+
+    async def pairing_code(self, phone_number: str) -> str:
+        raise NotSupported(self._world.name, "pairing")
+
     async def send(self, message: OutboundMessage) -> Accepted:
         world, chat = self._world, message.chat
         world.in_flight[chat] += 1
@@ -112,6 +124,13 @@ class SimulatedConnection:
 
     async def groups(self) -> list[Group]:
         return [Group("g-1", subject="Friends")]
+
+    async def group(self, group_id: str) -> Group:
+        if group_id != "g-1":
+            raise refusal(Verdict.REJECTED, "group_unknown")
+        return Group(
+            "g-1", subject="Friends", participants=1, members=(GroupMember("p-1", "+5215500000002"),)
+        )
 
     async def upload(self, data: bytes, *, mime_type: str, filename: str | None) -> str:
         return f"up-{len(data)}"

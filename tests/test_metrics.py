@@ -13,6 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from wad.errors import ActorDown, ProviderError, StoreUnavailable, Verdict
 from wad.events import (
     ActorCrashed,
+    BridgeEnded,
+    BridgeStarted,
     Events,
     Fact,
     FlowDelivered,
@@ -377,7 +379,6 @@ def test_gauges_are_what_the_snapshot_says_at_each_scrape():
             unknown_messages=5,
             dead_letters={"outbound": 6},
             store_up=False,
-            bridge_processes=9,
         )
     ]
     counted = Metrics(version="1", providers=PROVIDERS, snapshot=lambda: now[0])
@@ -391,9 +392,21 @@ def test_gauges_are_what_the_snapshot_says_at_each_scrape():
     assert scrape("wad_unknown_messages") == 5
     assert scrape("wad_dead_letters", direction="outbound") == 6
     assert scrape("wad_store_up") == 0
-    assert scrape("wad_bridge_processes") == 9
     now[0] = Gauges()
     assert Scrape(counted)("wad_sessions", provider="cloud_api", state="connected") == 0
+
+
+def test_bridges_are_counted_as_they_come_and_go():
+    """One that takes the place of one that ended unasked is a restart; the others are not."""
+    scrape = after(
+        BridgeStarted("1", 11, restart=False),
+        BridgeStarted("2", 12, restart=False),
+        BridgeEnded("1", 11, "killed by signal 9", expected=False),
+        BridgeStarted("1", 13, restart=True),
+        BridgeEnded("2", 12, "nothing to carry", expected=True),
+    )
+    assert scrape("wad_bridge_processes") == 1
+    assert scrape("wad_bridge_restarts_total") == 1
 
 
 def test_the_snapshot_is_not_taken_before_the_first_scrape():

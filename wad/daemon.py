@@ -11,8 +11,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -37,8 +37,10 @@ from wad.http.sockets import bind
 from wad.log import subscribe as log_facts
 from wad.metrics import Metrics
 from wad.notify import Notifier, take_sockets, watchdog
+from wad.providers.base import ProviderKind
 from wad.providers.http import Pools
 from wad.providers.meta.account import MetaConfig
+from wad.providers.place import Place
 from wad.providers.registry import Registry
 from wad.secrets import Vault
 from wad.store.open import open_store
@@ -214,14 +216,28 @@ async def _open_sessions(
             node=config.node.id,
             connecting=trio.CapacityLimiter(config.supervisor.restore_concurrency),
         )
-        async with open_sessions(
-            services,
-            _registry(config, pools).kinds,
-            _policy(config),
-            check_url=guard.check,
-            grace=config.supervisor.grace,
-        ) as sessions:
+        place = Place(pools=pools, data_dir=config.store.data_dir, publish=events.publish)
+        kinds = _registry(config, place).kinds
+        async with (
+            _running(kinds),
+            open_sessions(
+                services,
+                kinds,
+                _policy(config),
+                check_url=guard.check,
+                grace=config.supervisor.grace,
+            ) as sessions,
+        ):
             yield sessions
+
+
+@asynccontextmanager
+async def _running(kinds: Mapping[str, ProviderKind]) -> AsyncIterator[None]:
+    """What the connections of each kind share, around all sessions."""
+    async with AsyncExitStack() as stack:
+        for kind in kinds.values():
+            await stack.enter_async_context(kind.running())
+        yield
 
 
 @asynccontextmanager
@@ -283,8 +299,9 @@ def _flow_defaults(config: Config) -> FlowDefaults:
     return FlowDefaults(url=flow.url, secret=_shown(flow.secret), events=frozenset(flow.events))
 
 
-def _registry(config: Config, pools: Pools) -> Registry:
-    registry = Registry(pools)
+def _registry(config: Config, place: Place) -> Registry:
+    """Every kind, made of its section. A new one is a line here, and a table of what it calls its settings."""
+    registry = Registry(place)
     cloud_api = config.providers.cloud_api
     registry.create(
         "cloud_api",

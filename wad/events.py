@@ -32,6 +32,14 @@ class SessionStateChanged(msgspec.Struct, frozen=True):
     previous: str
 
 
+class ReconnectLoop(msgspec.Struct, frozen=True):
+    """A session's connection was lost too often lately: `losses` times within `period` seconds."""
+
+    status: Status
+    losses: int
+    period: float
+
+
 class ActorCrashed(msgspec.Struct, frozen=True):
     """An actor ended with an exception that nobody expected. `restart_in` is None when it is given up."""
 
@@ -108,6 +116,23 @@ class InboxDied(msgspec.Struct, frozen=True):
     item: InboxItem
 
 
+class BridgeStarted(msgspec.Struct, frozen=True):
+    """A process that carries sessions of WhatsApp Web runs. `restart`: in place of one that ended unasked."""
+
+    bridge: str
+    pid: int
+    restart: bool
+
+
+class BridgeEnded(msgspec.Struct, frozen=True):
+    """It runs no more. `why` is for people; `expected`: we stopped it ourselves."""
+
+    bridge: str
+    pid: int
+    why: str
+    expected: bool
+
+
 class RequestServed(msgspec.Struct, frozen=True):
     """One HTTP request is answered. `route` is the pattern that matched (`/api/whatsapp/send`), never the path."""
 
@@ -132,6 +157,9 @@ Fact: TypeAlias = (
     | BreakerChanged
     | FlowDelivered
     | InboxDied
+    | ReconnectLoop
+    | BridgeStarted
+    | BridgeEnded
     | RequestServed
 )
 Subscriber: TypeAlias = Callable[[Fact], None]

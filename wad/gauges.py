@@ -32,7 +32,6 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     unknown_messages: int = 0  # sends that may or may not have gone out, and wait for proof
     dead_letters: Mapping[str, int] = {}  # direction -> how many
     store_up: bool = True  # the store's last answer was one
-    bridge_processes: int = 0
 
 
 class Snapshot(Collector):
@@ -74,7 +73,6 @@ class Snapshot(Collector):
             ("wad_inbox_oldest_seconds", "How long the oldest of them waits.", now.inbox_oldest),
             ("wad_unknown_messages", "Sends that wait for proof of having gone out.", now.unknown_messages),
             ("wad_store_up", "Whether the store answers.", int(now.store_up)),
-            ("wad_bridge_processes", "WhatsApp Web bridges that run.", now.bridge_processes),
         ):
             yield GaugeMetricFamily(name, text, value)
 

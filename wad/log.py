@@ -21,6 +21,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from wad.events import (
     ActorCrashed,
     BreakerChanged,
+    BridgeEnded,
+    BridgeStarted,
     Events,
     Fact,
     FlowDelivered,
@@ -30,6 +32,7 @@ from wad.events import (
     MessageQueued,
     MessageReceived,
     ProviderCalled,
+    ReconnectLoop,
     RequestServed,
     SessionCreated,
     SessionDeleted,
@@ -284,6 +287,21 @@ def _log_fact(fact: Fact) -> None:
             log("flow_delivered", outcome=outcome, seconds=round(fact.seconds, 4), **_inbound(item))
         case InboxDied(item=item):
             _facts.error("inbox_dead_letter", **_inbound(item))
+        case ReconnectLoop(status=status):
+            _facts.warning(
+                "reconnect_loop",
+                session_id=status.session_id,
+                provider=status.provider,
+                count=fact.losses,
+                seconds=fact.period,
+            )
+        case BridgeStarted():
+            event = "bridge_restarted" if fact.restart else "bridge_started"
+            _facts.info(event, bridge=fact.bridge, pid=fact.pid)
+        case BridgeEnded():
+            log = _facts.info if fact.expected else _facts.error
+            event = "bridge_ended" if fact.expected else "bridge_lost"
+            log(event, bridge=fact.bridge, pid=fact.pid, detail=fact.why)
         case RequestServed():
             log = _facts.warning if fact.status >= 500 else _debug
             log(
@@ -299,9 +317,12 @@ def _log_fact(fact: Fact) -> None:
 
 def _log_state(fact: SessionStateChanged) -> None:
     status = fact.status
+    log: Callable[..., Any]
     match status.state:
         case SessionState.FAILED:
             log = _facts.error
+        case SessionState.PAIRING if fact.previous == status.state:  # another code, every 20 s
+            log = _debug
         case state if state in _TROUBLED:
             log = _facts.warning
         case _:

@@ -20,6 +20,8 @@ from wad.errors import ProviderError, Scope, StoreUnavailable
 from wad.events import (
     ActorCrashed,
     BreakerChanged,
+    BridgeEnded,
+    BridgeStarted,
     Events,
     Fact,
     FlowDelivered,
@@ -29,6 +31,7 @@ from wad.events import (
     MessageQueued,
     MessageReceived,
     ProviderCalled,
+    ReconnectLoop,
     RequestServed,
     SessionCreated,
     SessionDeleted,
@@ -164,7 +167,10 @@ class Metrics:
             "wad_http_request_seconds", "Requests answered.", _QUICK, route=(), method=(), status=()
         )
         self._bridge_restarts = self._counter(
-            "wad_bridge_restarts_total", "Restarts of WhatsApp Web bridges."
+            "wad_bridge_restarts_total", "Bridges of WhatsApp Web started in place of one that ended unasked."
+        )
+        self._bridges = Gauge(
+            "wad_bridge_processes", "Bridges of WhatsApp Web that run.", registry=self.registry
         )
         self._loop_lag = self._histogram(
             "wad_loop_lag_seconds", "How late the event loop woke a task that slept a second.", _LAG
@@ -220,10 +226,18 @@ class Metrics:
             case ActorCrashed(provider=provider, error=error, restart_in=restart_in):
                 if restart_in is not None:
                     self._restarts.labels(provider, cause(error)).inc()
+            case BridgeStarted(restart=restart):
+                self._bridges.inc()
+                if restart:
+                    self._bridge_restarts.inc()
+            case BridgeEnded():
+                self._bridges.dec()
             case RequestServed(route=route, method=method, status=status, seconds=seconds):
                 self._http.labels(self._routes.known(route), method, str(status)).observe(seconds)
             case SessionCreated() | SessionDeleted() | SessionStateChanged() | BreakerChanged() | InboxDied():
                 pass  # gauges tell of these, from the snapshot
+            case ReconnectLoop():
+                pass  # for the log and for listeners: it names a session
             case _:
                 raise AssertionError(fact)
 

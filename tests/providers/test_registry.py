@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,13 +12,14 @@ from wad.errors import InvalidRequest
 from wad.providers.cloud_api import CloudApi
 from wad.providers.http import Pools
 from wad.providers.meta.account import MetaConfig
+from wad.providers.place import Place
 from wad.providers.registry import BUILT_IN, Registry
 
 
 @pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
+async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
     async with Pools() as pools:
-        yield Registry(pools)
+        yield Registry(Place(pools=pools, data_dir=tmp_path))
 
 
 async def test_a_kind_that_was_created_is_found(registry: Registry) -> None:
@@ -38,13 +41,16 @@ async def test_an_unknown_kind_is_answered_with_those_there_are(registry: Regist
         registry.get("cloud_api")
 
 
-async def test_others_may_bring_kinds_of_their_own() -> None:
+async def test_others_may_bring_kinds_of_their_own(tmp_path: Path) -> None:
     """The table is the caller's."""
     async with Pools() as pools:
-        registry = Registry(pools, {**BUILT_IN, "other": CloudApi})
+        place = Place(pools=pools, data_dir=tmp_path)
+        registry = Registry(place, {**BUILT_IN, "other": BUILT_IN["cloud_api"]})
         assert registry.create("other", MetaConfig()) is registry.get("other")
 
 
-def test_every_built_in_kind_goes_by_its_own_name() -> None:
+@pytest.mark.parametrize(("name", "config"), [("cloud_api", MetaConfig())])
+async def test_every_built_in_kind_goes_by_its_own_name(registry: Registry, name: str, config: Any) -> None:
     """The name in the table is the one in the API."""
-    assert all(getattr(factory, "name", None) == name for name, factory in BUILT_IN.items())
+    assert registry.create(name, config).name == name
+    assert name in BUILT_IN

@@ -23,8 +23,8 @@ class Document:
 
     def __init__(self, services: Services, stored: Session) -> None:
         # This actor's writes carry the next epoch: whatever an earlier life still does is older. And whatever was
-        # true when the state was written, nothing is proven yet.
-        proven = stored.state in (SessionState.CONNECTED, SessionState.DEGRADED)
+        # true when the state was written, nothing is proven yet, and no code can be scanned any more.
+        proven = stored.state in (SessionState.CONNECTED, SessionState.DEGRADED, SessionState.PAIRING)
         self.session = msgspec.structs.replace(
             stored,
             owner=services.node,
@@ -32,10 +32,16 @@ class Document:
             state=SessionState.CONNECTING if proven else stored.state,
             reason=None if proven else stored.reason,
             is_connected=False,
+            qr_code=None,
         )
         self._stored = stored
         self._services = services
         self._lock: trio.Lock | None = None
+
+    @property
+    def stored(self) -> Session:
+        """What the store was last known to have."""
+        return self._stored
 
     @property
     def is_stored(self) -> bool:

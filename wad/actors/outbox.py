@@ -5,6 +5,9 @@
                                 ├─ failed               it was refused for good        (a dead letter)
                                 └─ unknown              it may have gone out: proof is awaited, then a dead letter
 
+Where the provider takes a message once however often it comes under one id (`settlement` is `resend`), what may have
+gone out is `queued` again instead, and `unknown` only once attempts or time have run out.
+
 `sending` is durable before a byte leaves, one message at a time, so that after a crash exactly those are in
 doubt. Nothing here decides what a provider's answer means: the provider's `Verdict` does.
 """
@@ -59,11 +62,16 @@ class Outbox:
         on_needs_person: Callable[[ProviderError], None],
         on_accepted: Callable[[OutboundMessage], Awaitable[None]],
         tell: Callable[[Sequence[OutboundMessage]], Awaitable[None]],
+        resends: Callable[[], bool],
     ) -> None:
-        """*tell* stores a step for the flow, where the flow wants to hear of it."""
+        """*tell* stores a step for the flow, where the flow wants to hear of it.
+
+        *resends*: whether what may have gone out may as well be sent again, under the same id.
+        """
         self._services = services
         self._session = session
         self._tell = tell
+        self._resends = resends
         self._on_needs_person = on_needs_person
         self._on_accepted = on_accepted
         settings = session().settings
@@ -236,8 +244,8 @@ class Outbox:
             case MessageState.UNKNOWN:
                 await self._give_up_on_proof(item, message)
             case MessageState.SENDING:  # only after a crash in between: the result was never recorded
-                await self._doubt(message.message_id)
                 self.lanes.done(item)
+                await self._doubt(message.message_id)
             case MessageState.QUEUED | MessageState.SCHEDULED:
                 await self._attempt(item, message)
             case state:
@@ -355,14 +363,11 @@ class Outbox:
 
     async def _retry(self, item: Pending, sending: OutboundMessage, error: ProviderError) -> None:
         now = self._services.now()
-        limits = self._services.limits
-        retry = self._session().settings.retry or {}
-        pause = RETRY_AFTER[min(sending.attempts, len(RETRY_AFTER)) - 1]
-        pause *= 1 + self._services.random.uniform(-0.2, 0.2)
+        pause = self._pause_after(sending)
         if error.retry_after is not None:
             pause = max(pause, min(error.retry_after, 3600.0))
         due_at = now + timedelta(seconds=pause)
-        if sending.attempts >= retry.get("maxAttempts", limits.max_attempts):
+        if self._is_worn_out(sending):
             gave_up = sending.moved(
                 MessageState.FAILED,
                 now,
@@ -375,44 +380,69 @@ class Outbox:
         else:
             queued = sending.moved(MessageState.QUEUED, now, error=Failure.of(error), due_at=due_at)
             await self._record(sending, queued)
-            first = sending.send_at or sending.created_at
-            self.lanes.again(item, trio.current_time() + pause, hold=now - first < HOLD)
+            self.lanes.again(item, trio.current_time() + pause, hold=self._may_hold(sending, now))
             return
         await self._record(sending, gave_up)
         self.lanes.done(item)
+
+    def _pause_after(self, sending: OutboundMessage) -> float:
+        """Seconds before the next attempt, with jitter."""
+        pause = RETRY_AFTER[min(sending.attempts, len(RETRY_AFTER)) - 1]
+        return pause * (1 + self._services.random.uniform(-0.2, 0.2))
+
+    def _is_worn_out(self, sending: OutboundMessage) -> bool:
+        retry = self._session().settings.retry or {}
+        return sending.attempts >= retry.get("maxAttempts", self._services.limits.max_attempts)
+
+    @staticmethod
+    def _may_hold(message: OutboundMessage, now: datetime) -> bool:
+        """Whether it still keeps the rest of its chat waiting."""
+        return now - (message.send_at or message.created_at) < HOLD
 
     # --- what cannot be known -----------------------------------------------------------------------
 
     async def _in_doubt(
         self, item: Pending, sending: OutboundMessage, note: str | None, *, error: ProviderError | None = None
     ) -> None:
-        """The send may have gone out. Its lane goes on: what went out, or did not, will not be sent again."""
-        unknown = self._unknown(sending, note, error)
-        stands = await self._record(sending, unknown)
+        """The send may have gone out. Its lane goes on: what went out, or did not, will not be sent again.
+
+        Unless it may be sent again without harm: then it keeps its place.
+        """
+        doubtful = self._doubtful_after(sending, note, error)
+        stands = await self._record(sending, doubtful)
+        if stands is doubtful and doubtful.state is MessageState.QUEUED:
+            self.lanes.again(
+                item, self._due(doubtful.due_at), hold=self._may_hold(sending, doubtful.updated_at)
+            )
+            return
         self.lanes.done(item)
-        if stands is unknown:
-            self.offer(unknown)  # taken again when the window for proof ends
+        if stands is doubtful and doubtful.is_open:
+            self.offer(doubtful)  # taken again when the window for proof ends
 
     async def _doubt(self, message_id: MessageId) -> None:
         """A run that is over left *message_id* in `sending`."""
         sending = await self._services.patient.message(message_id)
         if sending is None or sending.state is not MessageState.SENDING:
             return
-        unknown = self._unknown(sending, "wad ended before the provider's answer was recorded", None)
-        if await self._record(sending, unknown) is unknown:
-            self.offer(unknown)
+        doubtful = self._doubtful_after(sending, "wad ended before the provider's answer was recorded", None)
+        if await self._record(sending, doubtful) is doubtful and doubtful.is_open:
+            self.offer(doubtful)
 
-    def _unknown(
+    def _doubtful_after(
         self, sending: OutboundMessage, note: str | None, error: ProviderError | None
     ) -> OutboundMessage:
+        """What becomes of a send that may have gone out: `unknown`, or `queued` again under the same id."""
         now = self._services.now()
-        return sending.moved(
-            MessageState.UNKNOWN,
-            now,
-            error=Failure.of(error) if error else Failure("unknown_outcome", note or "", None, False),
-            note=note,
-            due_at=now + self._services.limits.settle_window,
-        )
+        failure = Failure.of(error) if error else Failure("unknown_outcome", note or "", None, False)
+        if not self._resends():
+            until = now + self._services.limits.settle_window
+            return sending.moved(MessageState.UNKNOWN, now, error=failure, note=note, due_at=until)
+        due_at = now + timedelta(seconds=self._pause_after(sending))
+        if self._is_worn_out(sending) or due_at >= sending.expires_at:
+            note = "gave up: it was sent again under the same id, and no answer came"
+            return sending.moved(MessageState.UNKNOWN, now, error=failure, note=note, dead=True, due_at=None)
+        note = "it may have gone out: resent under the same id"
+        return sending.moved(MessageState.QUEUED, now, error=failure, note=note, due_at=due_at)
 
     async def _give_up_on_proof(self, item: Pending, message: OutboundMessage) -> None:
         """The window for proof is over: a dead letter, or another try where the session asked for that."""
@@ -421,12 +451,14 @@ class Outbox:
             self._doubtful.add(item.message_id)
             self.lanes.again(item, self._due(message.due_at), hold=False)
             return
-        if self._session().settings.duplicates == "at_least_once" and message.expires_at > now:
+        resends = self._resends()  # the session had another provider when it was sent, or an older wad
+        if (resends or self._session().settings.duplicates == "at_least_once") and message.expires_at > now:
+            why = "under the same id" if resends else "as the session's `duplicates` says"
             queued = message.moved(
                 MessageState.QUEUED,
                 now,
-                note="no proof came: sent again, as the session's `duplicates` says",
-                maybe_duplicate=True,
+                note=f"no proof came: sent again, {why}",
+                maybe_duplicate=message.maybe_duplicate or not resends,
                 due_at=None,
             )
             await self._record(message, queued)

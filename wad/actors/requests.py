@@ -23,6 +23,11 @@ class Disconnect(Request[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class Logout(Request[None]):
+    """Unpair, as far as the other side can be told, and forget the keys."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reopen(Request[None]):
     """The session's provider, credentials or settings are others now: take a new connection."""
 

@@ -7,7 +7,7 @@ single sleeping task: sends and deliveries start tasks of their own while they h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -17,14 +17,17 @@ import trio
 
 from wad.actors.document import Document
 from wad.actors.inbox import Inbox, flow_events_of
+from wad.actors.keys import SessionKeys
+from wad.actors.losses import WINDOW, Losses
 from wad.actors.mailbox import Envelope, Mailbox
 from wad.actors.outbox import Outbox
-from wad.actors.requests import Call, Connect, Disconnect, Probe, Reopen
+from wad.actors.requests import Call, Connect, Disconnect, Logout, Probe, Reopen
 from wad.actors.services import Services
 from wad.actors.statuses import Statuses
 from wad.errors import ProviderError
-from wad.events import ProviderCalled, SessionStateChanged
+from wad.events import ProviderCalled, ReconnectLoop, SessionStateChanged
 from wad.models import (
+    NEEDING_PERSON,
     Content,
     DesiredState,
     FlowEvent,
@@ -38,13 +41,17 @@ from wad.models import (
     SessionState,
     Status,
     StatusUpdate,
+    new_rev,
 )
-from wad.providers.base import Connection, Proof, ProviderKind
+from wad.providers.base import Connection, Pairing, Proof, ProviderKind
 
 #: Seconds between a change of state and its writing: what passes by, such as `connecting`, is not worth a write.
 SAVE_AFTER = 0.5
 #: Longer than any one send may take (a whole attempt has 35 s).
 SEND_TIMEOUT = 40.0
+#: Seconds that a logout may take: a round trip, and a slow one.
+LOGOUT_TIMEOUT = 15.0
+_UNTOLD = "WhatsApp could not be told, so the phone may list the device still; remove it there"
 
 
 class SessionActor:
@@ -55,6 +62,8 @@ class SessionActor:
         "_connect_scope",
         "_connection",
         "_document",
+        "_keys",
+        "_losses",
         "_nursery",
         "_proof_at",
         "_queue_replies",
@@ -73,6 +82,7 @@ class SessionActor:
         "mailbox",
         "next_retry_at",
         "outbox",
+        "qr_expires_at",
         "restarts",
         "since",
         "statuses",
@@ -94,6 +104,7 @@ class SessionActor:
         self._revived: trio.Event | None = None  # set to end the rest of a failed session
         self.since = session.updated_at
         self.next_retry_at: datetime | None = None
+        self.qr_expires_at: datetime | None = None
         self.last_seen: datetime | None = None
         self.last_inbound_at: datetime | None = None
         self.last_outbound_at: datetime | None = None
@@ -108,6 +119,8 @@ class SessionActor:
         self._reopening = False
         self._proof_at: float | None = None
         self._saving = False
+        self._keys: SessionKeys | None = None  # made when first asked for: most providers have none
+        self._losses = Losses()
         self.inbox = Inbox(
             services,
             self._current,
@@ -120,6 +133,7 @@ class SessionActor:
             on_needs_person=self._needs_person,
             on_accepted=self._accepted,
             tell=self._tell,
+            resends=lambda: self.kind.capabilities.settlement == "resend",
         )
         self.statuses = Statuses(services, self._current, self.outbox, tell=self._tell)
 
@@ -147,6 +161,7 @@ class SessionActor:
             reason=reason,
             last_seen=self.last_seen or session.last_seen,
             qr_code=session.qr_code,
+            qr_expires_at=self.qr_expires_at,
             since=self.since,
             link="linked" if session.state in (SessionState.CONNECTED, SessionState.DEGRADED) else None,
             last_inbound_at=self.last_inbound_at,
@@ -224,9 +239,9 @@ class SessionActor:
                     if load:
                         await self._load()
                     if self.session.desired_state is DesiredState.CONNECTED:
-                        if connect:
+                        if connect and not self.stays:
                             self._start_connecting()
-                    elif self.session.state is not SessionState.CREATED:
+                    elif self.session.state not in (SessionState.CREATED, SessionState.LOGGED_OUT):
                         self._set(SessionState.DISCONNECTED, None)
                     await self.mailbox.serve(self._handle)
             finally:
@@ -274,6 +289,8 @@ class SessionActor:
                 await envelope.settle(self._probe)
             case Disconnect():
                 await envelope.settle(self._disconnect)
+            case Logout():
+                await envelope.settle(self._logout)
             case Reopen():
                 await envelope.settle(self._reopen)
             case other:
@@ -289,50 +306,89 @@ class SessionActor:
 
     async def _connect_now(self) -> None:
         """Try at once, whatever backoff was being waited for. A session that is connected stays so meanwhile."""
+        if self.session.state is SessionState.PAIRING and self._connect_scope is None:
+            return  # it waits for its phone already
         self._stop_connecting()
         self._start_connecting(quietly=self.session.state is SessionState.CONNECTED)
 
     async def _probe(self) -> None:
-        if self._connect_scope is None and self.session.desired_state is DesiredState.CONNECTED:
+        if (
+            self._connect_scope is None
+            and self.session.desired_state is DesiredState.CONNECTED
+            and self.session.state is not SessionState.PAIRING
+            and not self.stays
+        ):
             self._start_connecting(quietly=True)
 
     async def _disconnect(self) -> None:
+        await self._hold()
+        assert self._connection is not None
+        await self._connection.disconnect()
+        self._set(SessionState.DISCONNECTED, None)
+
+    async def _logout(self) -> None:
+        """Unpair. Where the other side cannot be told, the keys go all the same, and the reason says so."""
+        await self._hold()
+        assert self._connection is not None
+        detail = "logged out as asked"
+        with trio.move_on_after(LOGOUT_TIMEOUT) as scope:
+            try:
+                await self._connection.logout()
+            except ProviderError as error:
+                detail = f"{_UNTOLD}: {error.detail}"
+        if scope.cancelled_caught:
+            detail = f"{_UNTOLD}: no answer within {LOGOUT_TIMEOUT:.0f} s"
+        await self._connection.disconnect()
+        await self.forget_pairing(detail)
+
+    async def forget_pairing(self, detail: str) -> None:
+        """Remove the keys, and be `logged_out`: the next `connect` pairs anew."""
+        await self.keys.clear()
+        self._document.put(connection_data={})
+        self._set(SessionState.LOGGED_OUT, Reason("logged_out", detail, needs_person=True))
+
+    async def _hold(self) -> None:
+        """Send nothing more, and return once what is in hand has its result on disk."""
         self._stop_connecting()
         self.outbox.allow(False)
         await self.outbox.drain()
         self.outbox.resume()
-        self._set(SessionState.DISCONNECTED, None)
 
-    def _start_connecting(self, *, quietly: bool = False) -> None:
+    def _start_connecting(
+        self, *, quietly: bool = False, after: float = 0.0, why: Reason | None = None
+    ) -> None:
         assert self._nursery is not None
         scope = self._connect_scope = trio.CancelScope()
         if not quietly:
-            self._set(SessionState.CONNECTING, None)
-        self._nursery.start_soon(self._connect, scope)
+            self._set(SessionState.CONNECTING, why)
+        self._nursery.start_soon(self._connect, scope, after)
 
     def _stop_connecting(self) -> None:
         if self._connect_scope is not None:
             self._connect_scope.cancel()
-            self._connect_scope = None
+            self._connect_scope = self.next_retry_at = None
 
-    async def _connect(self, scope: trio.CancelScope) -> None:
-        """Ask the provider for proof until it gives some, or says that a person is needed."""
+    async def _connect(self, scope: trio.CancelScope, after: float) -> None:
+        """Ask the provider for proof until it gives some, waits for a phone, or says that a person is needed."""
         first, most = self._services.limits.connect_backoff
         pause = first
         with scope:
-            while not await self._connected():
-                if self.session.state in (SessionState.BAD_CREDENTIALS, SessionState.LOGGED_OUT):
-                    break
-                wait = pause * self._services.random.uniform(0.5, 1.0)
-                self.next_retry_at = self._services.now() + timedelta(seconds=wait)
-                await trio.sleep(wait)
+            if after:
+                await self._pause(after)
+            while not await self._settled():
+                await self._pause(pause)
                 pause = min(pause * 2, most)
             self.next_retry_at = None
         if self._connect_scope is scope:
             self._connect_scope = None
 
-    async def _connected(self) -> bool:
-        """One try. How many sessions of the process try at once is bounded."""
+    async def _pause(self, seconds: float) -> None:
+        seconds *= self._services.random.uniform(0.5, 1.0)
+        self.next_retry_at = self._services.now() + timedelta(seconds=seconds)
+        await trio.sleep(seconds)
+
+    async def _settled(self) -> bool:
+        """One try; whether there is nothing more to try. How many sessions of the process try at once is bounded."""
         assert self._connection is not None
         try:
             async with self._services.connecting:
@@ -340,45 +396,54 @@ class SessionActor:
         except ProviderError as error:
             if error.needs_person:
                 self._needs_person(error)
-            else:
-                was_up = self.session.state in (SessionState.CONNECTED, SessionState.DEGRADED)
-                self._set(
-                    SessionState.DEGRADED if was_up else SessionState.CONNECTING,
-                    Reason(error.code, error.detail),
-                )
+                return True
+            was_up = self.session.state in (SessionState.CONNECTED, SessionState.DEGRADED)
+            self._set(
+                SessionState.DEGRADED if was_up else SessionState.CONNECTING,
+                Reason(error.code, error.detail),
+            )
             return False
-        self._proven(proof)
+        if proof is not None:
+            self.proven(proof)
+        elif self.session.state in (SessionState.CONNECTING, SessionState.CONNECTED, SessionState.DEGRADED):
+            self.pairing(Pairing(None, None))  # the connection has not told what to show yet
         return True
 
-    def _proven(self, proof: Proof) -> None:
-        self._alive()
-        self._document.put(
-            phone_number=proof.phone_number or self.session.phone_number, connection_data=proof.data
-        )
-        self._set(SessionState.CONNECTED, None)
-        self.outbox.allow(True)
+    @property
+    def stays(self) -> bool:
+        """Whether it waits for being told to connect: trying by itself would not help, or would do harm."""
+        return self.session.reason is not None and self.session.reason.stays
 
     def _needs_person(self, error: ProviderError) -> None:
-        state = SessionState.LOGGED_OUT if error.code == "logged_out" else SessionState.BAD_CREDENTIALS
+        state = NEEDING_PERSON.get(error.code, SessionState.BAD_CREDENTIALS)
         self.outbox.allow(False)
         self._set(state, Reason(error.code, error.detail, needs_person=True))
 
     def crashed(self, error: BaseException, restart_in: float | None) -> None:
         """This life is over. Until the next one proves itself nobody is told that the session is connected."""
         self.restarts += 1
+        if self.stays:
+            return  # the next life does not try either
         if restart_in is not None and self.session.desired_state is DesiredState.CONNECTED:
             self.next_retry_at = self._services.now() + timedelta(seconds=restart_in)
             self._set(SessionState.CONNECTING, Reason("crashed", f"restarts after a crash: {error!r}"))
 
     async def rest(self, reason: Reason, seconds: float) -> None:
         """Be `failed` for *seconds*, or until `revive`: the supervisor gave up on restarting for now."""
-        self._set(SessionState.FAILED, reason)
-        self.next_retry_at = self._services.now() + timedelta(seconds=seconds)
-        await self.change(store_patiently=True)
-        self._revived = trio.Event()
-        with trio.move_on_after(seconds):
-            await self._revived.wait()
-        self._revived = None
+        self._revived = revived = trio.Event()
+        try:
+            self._set(SessionState.FAILED, reason)
+            self.next_retry_at = self._services.now() + timedelta(seconds=seconds)
+            await self.change(store_patiently=True)
+            with trio.move_on_after(seconds):
+                await revived.wait()
+        finally:
+            self._revived = None
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it has no life now, and its mailbox is closed: what it was asked to do, its next life does."""
+        return self._revived is not None
 
     def revive(self) -> None:
         if self._revived is not None:
@@ -397,22 +462,82 @@ class SessionActor:
             trio.current_time(), rate=settings.rate or limits.rate, burst=settings.burst or limits.burst
         )
 
-    def _alive(self) -> None:
-        """The account gave a sign of life. Written with the next change: a write for each would be a waste."""
-        self._proof_at = trio.current_time()
-        self.last_seen = self._services.now()
-
     # --- what a connection tells (providers.base.Link) ----------------------------------------------
 
     def called(self, operation: str, result: str, seconds: float) -> None:
         self._services.events.publish(ProviderCalled(self.session.provider, operation, result, seconds))
+
+    @property
+    def keys(self) -> SessionKeys:
+        if self._keys is None:
+            self._keys = SessionKeys(self._services, self.session.session_id)
+        return self._keys
+
+    def alive(self) -> None:
+        """The account gave a sign of life. Written with the next change: a write for each would be a waste."""
+        self._proof_at = trio.current_time()
+        self.last_seen = self._services.now()
+
+    def proven(self, proof: Proof) -> None:
+        if self.session.desired_state is not DesiredState.CONNECTED:
+            return  # told to disconnect meanwhile: this is about to be let go of
+        self.alive()
+        self._document.put(
+            phone_number=proof.phone_number or self.session.phone_number, connection_data=proof.data
+        )
+        self._set(SessionState.CONNECTED, None)
+        self.outbox.allow(True)
+
+    def pairing(self, pairing: Pairing) -> None:
+        if self.session.desired_state is not DesiredState.CONNECTED:
+            return
+        self.outbox.allow(False)
+        self._set(SessionState.PAIRING, None, pairing)
+
+    def lost(self, error: ProviderError) -> None:
+        if self._nursery is None or self.session.desired_state is not DesiredState.CONNECTED:
+            return
+        if self.session.reason is not None and self.session.reason.needs_person:
+            return  # it stands already
+        self.outbox.allow(False)
+        if error.needs_person:
+            self._stop_connecting()
+            self._needs_person(error)
+            return
+        self._losses.add(trio.current_time())
+        why = Reason(error.code, error.detail)
+        if self._losses.is_loop:
+            why = Reason(
+                "reconnect_loop",
+                f"lost {self._losses.count} times in {WINDOW / 60:.0f} minutes, last by {error.code}: {error.detail}",
+            )
+        if self._connect_scope is None:
+            self._start_connecting(after=self._losses.pause, why=why)
+        else:  # it is being connected already
+            self._set(SessionState.CONNECTING, why)
+        if self._losses.is_news():
+            self._services.events.publish(ReconnectLoop(self.status(), self._losses.count, WINDOW))
+            self._nursery.start_soon(self._tell_loop)
+
+    async def _tell_loop(self) -> None:
+        data = msgspec.to_builtins(self.status()) | {"losses": self._losses.count, "periodSeconds": WINDOW}
+        await self.inbox.tell(
+            [FlowEvent(type="session.reconnect_loop", dedupe_key=f"l:{new_rev()}", data=data)]
+        )
+
+    async def sent_content(self, provider_message_id: str) -> Content | None:
+        found = await self._services.patient.messages_by_provider_id(
+            self.session.session_id, [provider_message_id]
+        )
+        message = found.get(provider_message_id)
+        return None if message is None else message.content
 
     async def received(self, events: Sequence[Inbound]) -> None:
         """Store what came in, whoever carried it. On return it is on disk. Raises StoreUnavailable."""
         if not events:
             return
         now = self._services.now()
-        self._alive()
+        self.alive()
         statuses = [event for event in events if isinstance(event, StatusUpdate)]
         others = [event for event in events if not isinstance(event, StatusUpdate)]
         for event in others:
@@ -428,7 +553,7 @@ class SessionActor:
     # --- hooks of the parts -------------------------------------------------------------------------
 
     async def _accepted(self, message: OutboundMessage) -> None:
-        self._alive()
+        self.alive()
         self.last_outbound_at = message.updated_at
         await self.statuses.accepted(message)
 
@@ -447,14 +572,17 @@ class SessionActor:
 
     # --- the stored document ------------------------------------------------------------------------
 
-    def _set(self, state: SessionState, reason: Reason | None) -> None:
+    def _set(self, state: SessionState, reason: Reason | None, pairing: Pairing | None = None) -> None:
         """Be in *state* because of *reason*: at once in memory, soon on disk."""
         before = self.session
-        if before.state is state and before.reason == reason:
+        qr, self.qr_expires_at = (pairing.qr, pairing.expires_at) if pairing is not None else (None, None)
+        if (before.state, before.reason, before.qr_code) == (state, reason, qr):
             return
         if before.state is not state:
             self.since = self._services.now()
-        self._document.put(state=state, reason=reason, is_connected=state is SessionState.CONNECTED)
+        self._document.put(
+            state=state, reason=reason, is_connected=state is SessionState.CONNECTED, qr_code=qr
+        )
         self._services.events.publish(SessionStateChanged(self.status(), before.state))
         if self._changed is not None:
             self._changed.set()
@@ -492,13 +620,21 @@ class SessionActor:
         """Write the state, if it is still to be written, and what the flow wants to hear of it."""
         if not self._saving or self._document.is_stored:
             return
-        await self.change(store_patiently=True)
-        session = self.session
-        if self._services.flows.wants(session, "session.state"):
+        before = self._document.stored
+        after = await self.change(store_patiently=True)
+        await self.inbox.tell(list(self._changes_for_flow(before, after)))
+
+    def _changes_for_flow(self, before: Session, after: Session) -> Iterator[FlowEvent]:
+        if (before.state, before.reason) != (after.state, after.reason):
             status = msgspec.to_builtins(self.status())
-            await self.inbox.tell(
-                [FlowEvent(type="session.state", dedupe_key=f"s:{session.rev}", data=status)]
-            )
+            yield FlowEvent(type="session.state", dedupe_key=f"s:{after.rev}", data=status)
+        if after.qr_code is not None and after.qr_code != before.qr_code:
+            data = {
+                "sessionId": after.session_id,
+                "qr": after.qr_code,
+                "expiresAt": msgspec.to_builtins(self.qr_expires_at),
+            }
+            yield FlowEvent(type="session.qr", dedupe_key=f"q:{after.rev}", data=data)
 
     async def change(self, *, store_patiently: bool = False, **changes: Any) -> Session:
         """Write *changes* to the session's document. Raises StoreUnavailable, but for *store_patiently*."""

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from wad.actors.outbox import Outbox
 from wad.actors.services import Services
-from wad.models import RANK, MessageId, OutboundMessage, Session, StatusUpdate, with_status
+from wad.models import RANK, MessageId, OutboundMessage, Session, StatusUpdate, concerns, with_status
 
 
 class Statuses:
@@ -79,8 +79,14 @@ class Statuses:
                     message = by_provider_id.get(status.provider_message_id)
                 if message is None:
                     unknown.append(status)
-                elif message.session_id == session.session_id:  # an echo from another number moves nothing
-                    of_message.setdefault(message.message_id, (message, []))[1].append(status)
+                    continue
+                if message.session_id != session.session_id:  # an echo from another number moves nothing
+                    continue
+                match concerns(message, status):
+                    case True:
+                        of_message.setdefault(message.message_id, (message, []))[1].append(status)
+                    case None:
+                        unknown.append(status)
             again = await self._move(of_message.values())
         return unknown
 

@@ -49,6 +49,7 @@ FlowEventType: TypeAlias = Literal[
     "message.status",
     "session.state",
     "session.qr",
+    "session.reconnect_loop",
     "message.dead_letter",
     "template.status",
     "account.update",

@@ -36,9 +36,11 @@ from wad.models.outbound import (
     Priority,
     StatusUpdate,
     Step,
+    concerns,
     with_status,
 )
 from wad.models.sessions import (
+    NEEDING_PERSON,
     WAITING_FOR_PERSON,
     Credentials,
     DesiredState,
@@ -56,6 +58,7 @@ from wad.models.stored import (
 )
 
 __all__ = [
+    "NEEDING_PERSON",
     "OPEN",
     "RANK",
     "WAITING_FOR_PERSON",
@@ -91,6 +94,7 @@ __all__ = [
     "StatusUpdate",
     "Step",
     "StoredEvent",
+    "concerns",
     "new_message_id",
     "new_rev",
     "next_seq",

@@ -126,6 +126,7 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     epoch: int = 0  # of the actor that wrote `sending`
     provider_message_id: str | None = None
+    former_ids: tuple[str, ...] = ()  # what the provider called attempts that failed, before a person's retry
     error: Failure | None = None
     maybe_duplicate: bool = False
     dead: bool = False  # a dead letter
@@ -172,6 +173,21 @@ class StatusUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     error: Failure | None = None
     recipient: str | None = None
     raw: dict[str, Any] = {}
+
+
+def concerns(message: OutboundMessage, status: StatusUpdate) -> bool | None:
+    """Whether *status* is of the attempt that *message* stands for; None where only the provider's answer will tell.
+
+    Our own id is the same in every attempt of a message, and comes back with the statuses of each.
+    """
+    theirs, mine = status.provider_message_id, message.provider_message_id
+    if theirs == mine:
+        return True
+    if theirs in message.former_ids:
+        return False
+    if status.state is not MessageState.FAILED or not message.maybe_duplicate:
+        return True  # whichever attempt went out, the message did; or there was only one
+    return None if mine is None else False
 
 
 def with_status(message: OutboundMessage, status: StatusUpdate) -> OutboundMessage | None:

@@ -20,12 +20,34 @@ class SessionState(StrEnum):
     DISCONNECTED = "disconnected"  # wanted so
     LOGGED_OUT = "logged_out"  # the other side unpaired it: needs a person
     BAD_CREDENTIALS = "bad_credentials"  # the provider refuses who we say we are: needs a person
-    FAILED = "failed"  # crashed too often; tried again after a cooldown
+    FAILED = (
+        "failed"  # crashed too often, and tried again after a cooldown; or needs a person: the reason says
+    )
 
 
 #: States that waiting alone does not leave: sends are refused unless they ask to queue.
 WAITING_FOR_PERSON: Final = frozenset(
     {SessionState.LOGGED_OUT, SessionState.BAD_CREDENTIALS, SessionState.FAILED}
+)
+
+
+#: What a session is in when its provider says that a person is needed: by the error's code. Others are
+#: `bad_credentials`.
+NEEDING_PERSON: Final[dict[str, SessionState]] = {
+    "logged_out": SessionState.LOGGED_OUT,
+    "pairing_expired": SessionState.LOGGED_OUT,
+    "replaced": SessionState.FAILED,  # somebody else holds the connection: who takes it back starts a fight
+    "banned": SessionState.FAILED,
+    "temporarily_banned": SessionState.FAILED,
+    "blocked": SessionState.FAILED,
+    "client_outdated": SessionState.FAILED,
+    "untrusted_server": SessionState.FAILED,
+    "node_missing": SessionState.FAILED,
+    "misconfigured": SessionState.FAILED,
+}
+#: Those of them that a restart of wad does not mend: such a session connects when it is told to, and not before.
+STAYS: Final = frozenset(
+    {"logged_out", "pairing_expired", "replaced", "banned", "temporarily_banned", "blocked"}
 )
 
 
@@ -40,6 +62,11 @@ class Reason(msgspec.Struct, frozen=True, rename="camel"):
     code: str
     detail: str
     needs_person: bool = False
+
+    @property
+    def stays(self) -> bool:
+        """Whether only being told to connect ends it."""
+        return self.needs_person and self.code in STAYS
 
 
 class Credentials(dict[str, str]):
@@ -104,6 +131,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     reason: Reason | None
     last_seen: datetime | None
     qr_code: str | None
+    qr_expires_at: datetime | None = None
     since: datetime
     link: str | None
     last_inbound_at: datetime | None

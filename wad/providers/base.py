@@ -8,17 +8,21 @@ retries, mailboxes or HTTP serving. It comes in two parts:
 
 Every call of a connection ends: with a value, or with a `ProviderError` whose verdict says what the failure
 means. Each has a timeout of its own. Anything else that it raises is a bug, and crashes the actor.
+
+A provider over HTTP needs no more of its `Link` than `called`: its connection is proven whenever it is asked.
+One that keeps a socket tells what happens to it: `pairing`, `proven`, `alive`, `lost`, and `received`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
 
-from wad.errors import FieldError
+from wad.errors import FieldError, ProviderError
 from wad.models import Address, Content, Inbound, OutboundMessage, Session
 
 
@@ -44,11 +48,24 @@ class Proof(msgspec.Struct, frozen=True):
     data: dict[str, Any]  # display name, quality, throughput...: shown as connectionData
 
 
+class Pairing(msgspec.Struct, frozen=True):
+    """A session waits for a phone: to scan `qr`, or (None) to be given the code that `pairing_code` made."""
+
+    qr: str | None
+    expires_at: datetime | None  # of this QR; the next one is told when it comes
+
+
 class Accepted(msgspec.Struct, frozen=True):
     """The provider took the message."""
 
     provider_message_id: str
     note: str | None = None  # such as `held_for_quality_assessment`
+
+
+class GroupMember(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    id: str  # what the provider calls the person: a JID, a user id or a number
+    phone: str | None = None
+    admin: bool = False
 
 
 class Group(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -57,6 +74,7 @@ class Group(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     description: str | None = None
     created_at: str | None = None
     participants: int | None = None
+    members: tuple[GroupMember, ...] | None = None  # None: not told
 
 
 class MediaContent(msgspec.Struct, frozen=True):
@@ -68,19 +86,76 @@ class MediaContent(msgspec.Struct, frozen=True):
     chunks: AsyncIterator[bytes]
 
 
+class Keys(Protocol):
+    """A session's own keys, sealed in the store: kind -> name -> text. They go when the session does."""
+
+    async def get(self, kind: str, names: Sequence[str]) -> dict[str, str]:
+        """Those of *names* that there are."""
+
+    async def set(self, values: Mapping[str, Mapping[str, str | None]]) -> None:
+        """Write {kind: {name: value}}; None removes. Later calls win over earlier ones, and on return it is on disk.
+
+        One transaction where the store has them (`wad.store.keys`).
+        """
+
+    async def clear(self) -> None:
+        """Remove every one of them: the session is to be paired anew."""
+
+
 class Link(Protocol):
-    """How a connection tells its actor what it sees, besides by its answers."""
+    """How a connection tells its actor what it sees, besides by its answers.
+
+    None of this may be called once the block of `ProviderKind.open` has been left.
+    """
+
+    @property
+    def keys(self) -> Keys: ...
 
     def called(self, operation: str, result: str, seconds: float) -> None:
         """One request to the provider is over."""
 
+    def pairing(self, pairing: Pairing) -> None:
+        """The session waits for a phone; once more for each new QR. State `pairing`."""
+
+    def proven(self, proof: Proof) -> None:
+        """The account answered without being asked: a phone has paired it. State `connected`."""
+
+    def lost(self, error: ProviderError) -> None:
+        """It was connected, or was pairing, and is no more.
+
+        An error that needs a person stops the session; after any other it is connected again, after a pause.
+        Not for a failure of `connect`, nor after `disconnect` or `logout`: whoever called those knows.
+        """
+
+    def alive(self) -> None:
+        """Something was heard of the account. `connected` stays proven by it; twice in `proof_ttl` is enough."""
+
     async def received(self, events: Sequence[Inbound]) -> None:
-        """Store *events*. On return they are on disk, and the provider may be told so."""
+        """Store *events*. On return they are on disk, and the provider may be told so.
+
+        Raises StoreUnavailable: nothing is promised then, and they are to be told again.
+        """
+
+    async def sent_content(self, provider_message_id: str) -> Content | None:
+        """What was sent under that id, for a recipient who could not read it. Known from `accepted` on."""
 
 
 class Connection(Protocol):
-    async def connect(self) -> Proof:
-        """Prove that the account can be used. Touches the network."""
+    async def connect(self) -> Proof | None:
+        """Prove that the account can be used. Touches the network. What is connected already is proven again.
+
+        None: a person has to pair it first. The link has been told (`pairing`), and hears what follows. May be
+        cancelled, and called again.
+        """
+
+    async def disconnect(self) -> None:
+        """Let go of the socket, if there is one, and keep the pairing; `connect` may follow. Never fails."""
+
+    async def logout(self) -> None:
+        """Unpair: the other side forgets this device. Whoever asked removes the keys."""
+
+    async def pairing_code(self, phone_number: str) -> str:
+        """The code to type into the phone with *phone_number* (E.164), while the session is pairing."""
 
     async def send(self, message: OutboundMessage) -> Accepted:
         """Hand *message* over, once. Media ids in its content are the provider's own."""
@@ -88,6 +163,9 @@ class Connection(Protocol):
     async def mark_read(self, provider_message_id: str, *, typing: bool) -> None: ...
 
     async def groups(self) -> list[Group]: ...
+
+    async def group(self, group_id: str) -> Group:
+        """One group, with its members. REJECTED with code `group_unknown` where it is in no such group."""
 
     async def upload(self, data: bytes, *, mime_type: str, filename: str | None) -> str:
         """Store a file with the provider; its media id comes back."""
@@ -123,6 +201,9 @@ class ProviderKind(Protocol):
     name: str
     capabilities: Capabilities
     webhooks: Webhooks | None
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """What all its connections share, such as child processes: once a process, around all sessions' lives."""
 
     def check_credentials(self, credentials: Mapping[str, str]) -> list[FieldError]:
         """What is missing, unknown or malformed; pointers start at `/credentials`."""

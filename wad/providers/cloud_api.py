@@ -51,6 +51,10 @@ class CloudApi:
     def __repr__(self) -> str:
         return f"<CloudApi {self._config!r}>"
 
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Its connections share the pools, and those are not its own."""
+        return nullcontext()
+
     def check_credentials(self, credentials: Mapping[str, str]) -> list[FieldError]:
         return check(credentials, _CREDENTIALS)
 
@@ -79,6 +83,7 @@ class CloudApi:
         number = f"{root}/{session.credentials.get('phoneNumberId', '')}"
         proof = appsecret_proof(token, secret) if secret else None
         return Account(
+            provider=self.name,
             base_url=(session.settings.base_url or self._config.base_url).rstrip("/"),
             guarded=session.settings.base_url is not None,
             root=root,

@@ -9,20 +9,22 @@ from typing import Any, Final, TypeAlias
 from wad.errors import FieldError, InvalidRequest
 from wad.providers.base import ProviderKind
 from wad.providers.cloud_api import CloudApi
-from wad.providers.http import Pools
+from wad.providers.place import Place
 
-#: Makes a kind of its configuration section.
-Factory: TypeAlias = Callable[[Any, Pools], ProviderKind]
+#: Makes a kind of its configuration section, and of what it needs of the process.
+Factory: TypeAlias = Callable[[Any, Place], ProviderKind]
 
 #: Every kind wad brings. A new one is a line here; others may hand `Registry` a table of their own.
-BUILT_IN: Final[Mapping[str, Factory]] = {CloudApi.name: CloudApi}
+BUILT_IN: Final[Mapping[str, Factory]] = {
+    CloudApi.name: lambda config, place: CloudApi(config, place.pools),
+}
 
 
 class Registry:
     """Creates kinds and finds them again. Kinds live as long as the process; living sessions are the supervisor's."""
 
-    def __init__(self, pools: Pools, factories: Mapping[str, Factory] = BUILT_IN) -> None:
-        self._pools = pools
+    def __init__(self, place: Place, factories: Mapping[str, Factory] = BUILT_IN) -> None:
+        self._place = place
         self._factories = factories
         self._kinds: dict[str, ProviderKind] = {}
 
@@ -34,7 +36,7 @@ class Registry:
         factory = self._factories.get(name)
         if factory is None:
             raise _unknown(name, self._factories)
-        kind = self._kinds[name] = factory(config, self._pools)
+        kind = self._kinds[name] = factory(config, self._place)
         return kind
 
     def get(self, name: str) -> ProviderKind:

@@ -8,9 +8,10 @@ Rules, the same for every engine, checked by tests/conformance/test_store.py:
 - `write` returns once every write of the batch is durable (SQLite: synchronous=FULL; MongoDB: w=majority,
   j=true). Each write of a batch succeeds or fails alone, so that one caller's conflict is not another's.
 - Writes of one batch come from callers who do not know of each other, so an engine may order them: deletes first,
-  then inserts, then updates, as all three do. A caller's own writes must not need another order.
+  then inserts, puts and updates, as all three do. A caller's own writes must not need another order.
 - Every write may be repeated: an insert names its own key and `rev`, an update its row's `rev` and the one it
-  leaves. An engine that lost an answer repeats the write and tells its own work by the `rev`.
+  leaves, a put a `seq` that a newer one surpasses. An engine that lost an answer repeats the write and tells its own
+  work by that.
 - A store that cannot answer in time raises StoreUnavailable; what was being written is then not known.
 - Times are integers: milliseconds since 1970, UTC. Sealed and encoded values are bytes.
 """
@@ -62,6 +63,17 @@ class Insert(msgspec.Struct, frozen=True):
     row: Row
 
 
+class Put(msgspec.Struct, frozen=True):
+    """Have this row stand, whatever stood under its key: unless that has a `seq` as high as the row's own.
+
+    Its result is None. Nothing has to be read before, and of two puts the one with the higher `seq` stands, in
+    whatever order they arrive. Only for tables with `seq` and without unique indexes.
+    """
+
+    table: str
+    row: Row
+
+
 class Update(msgspec.Struct, frozen=True):
     """Set `changes` where the row with `key` still has `rev`; `changes` carries the new one.
 
@@ -82,7 +94,7 @@ class Delete(msgspec.Struct, frozen=True):
     where: Where
 
 
-Write: TypeAlias = Insert | Update | Delete
+Write: TypeAlias = Insert | Put | Update | Delete
 Result: TypeAlias = str | bool | None
 
 

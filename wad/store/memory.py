@@ -13,7 +13,20 @@ from typing import Any, Literal
 import trio
 
 from wad.errors import StoreUnavailable
-from wad.store.base import Delete, Index, Insert, Query, Result, Row, Scalar, Table, Update, Where, Write
+from wad.store.base import (
+    Delete,
+    Index,
+    Insert,
+    Put,
+    Query,
+    Result,
+    Row,
+    Scalar,
+    Table,
+    Update,
+    Where,
+    Write,
+)
 from wad.store.tables import TABLES
 
 
@@ -38,6 +51,16 @@ class _Rows:
             return taken
         self._add(key, row)
         return None
+
+    def put(self, given: Row) -> None:
+        row = {column: given.get(column) for column in self.table.columns}
+        key = row[self.table.key]
+        standing = self.by_key.get(key)
+        if standing is not None:
+            if standing["seq"] >= row["seq"]:
+                return
+            self._remove(key)
+        self._add(key, row)
 
     def update(self, write: Update) -> Result:
         row = self.by_key.get(write.key)
@@ -132,7 +155,7 @@ class MemoryEngine:
         await self._answer()
         self.batches.append(len(writes))
         results: dict[int, Result] = {}
-        for kind in (Delete, Insert, Update):
+        for kind in (Delete, Insert, Put, Update):
             for at, write in enumerate(writes):
                 if isinstance(write, kind):
                     results[at] = self._apply(write)
@@ -145,6 +168,9 @@ class MemoryEngine:
         match write:
             case Insert(row=row):
                 return rows.insert(row)
+            case Put(row=row):
+                rows.put(row)
+                return None
             case Update():
                 return rows.update(write)
             case Delete(where=where):

@@ -22,7 +22,16 @@ from urllib.parse import parse_qsl, urlsplit
 import pymongo
 import trio
 from bson.int64 import Int64
-from pymongo import ASCENDING, DESCENDING, DeleteMany, IndexModel, MongoClient, ReadPreference, UpdateOne
+from pymongo import (
+    ASCENDING,
+    DESCENDING,
+    DeleteMany,
+    IndexModel,
+    MongoClient,
+    ReadPreference,
+    ReplaceOne,
+    UpdateOne,
+)
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, ConfigurationError, InvalidURI, PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -33,6 +42,7 @@ from wad.store.base import (
     Delete,
     Index,
     Insert,
+    Put,
     Query,
     Result,
     Row,
@@ -197,6 +207,7 @@ class _Flush:
         self._results: list[Result] = [None] * len(writes)
         self._deletes: defaultdict[str, list[Delete]] = defaultdict(list)
         self._inserts: defaultdict[str, list[tuple[int, Insert]]] = defaultdict(list)
+        self._puts: defaultdict[str, list[Put]] = defaultdict(list)
         self._updates: defaultdict[str, list[tuple[int, Update]]] = defaultdict(list)
         for at, write in enumerate(writes):
             match write:
@@ -204,6 +215,8 @@ class _Flush:
                     self._deletes[table].append(write)
                 case Insert(table=table):
                     self._inserts[table].append((at, write))
+                case Put(table=table):
+                    self._puts[table].append(write)
                 case Update(table=table):
                     self._updates[table].append((at, write))
 
@@ -214,6 +227,9 @@ class _Flush:
         for table in list(self._inserts):
             self._insert(table, self._inserts[table])
             del self._inserts[table]
+        for table in list(self._puts):
+            self._put(table, self._puts[table])
+            del self._puts[table]
         for table, updates in self._updates.items():
             while updates:
                 some, updates[:] = _different_rows(updates)
@@ -250,6 +266,16 @@ class _Flush:
             else:
                 result = None if standing[key] == document.get("rev") else "key"
             self._results[inserts[place][0]] = result
+
+    def _put(self, table: str, puts: Sequence[Put]) -> None:
+        """One that finds a newer row in its place tries to insert its own, and is refused: as it should be."""
+        key = self._engine.table(table).key
+        newest = {put.row[key]: put.row for put in sorted(puts, key=lambda put: int(put.row["seq"]))}
+        requests = [
+            ReplaceOne({"_id": _id, "seq": {"$lt": row["seq"]}}, {"_id": _id, **row}, upsert=True)
+            for _id, row in newest.items()
+        ]
+        self._bulk(lambda: self._engine.collection(table).bulk_write(requests, ordered=False))
 
     def _update(self, table: str, updates: Sequence[tuple[int, Update]]) -> None:
         requests = [

@@ -50,6 +50,7 @@ class SessionStore(Core):
             ("parked", "createdAt"),
             ("events", "seq"),
             ("media", "expiresAt"),
+            ("baileys_keys", "seq"),
         ):
             await self._remove(table, order, _END_OF_TIME, {"sessionId": session_id})
         await self._write([Delete("sessions", {"sessionId": session_id})])

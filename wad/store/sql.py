@@ -72,6 +72,17 @@ def insert(table: str, columns: tuple[str, ...], rows: int) -> str:
 
 
 @functools.lru_cache(256)
+def put(table: str, columns: tuple[str, ...], rows: int) -> str:
+    """The first column is the key. Rows of one key are taken in their order."""
+    row = f"({', '.join('?' * len(columns))})"
+    sets = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)} "
+        f"ON CONFLICT ({columns[0]}) DO UPDATE SET {sets} WHERE excluded.seq > {table}.seq"
+    )
+
+
+@functools.lru_cache(256)
 def update(table: str, key: str, columns: tuple[str, ...], rows: int) -> str:
     row = f"({', '.join('?' * (2 + len(columns)))})"
     sets = ", ".join(f"{column} = v.column{at}" for at, column in enumerate(columns, 3))

@@ -26,6 +26,7 @@ from wad.store import sql
 from wad.store.base import (
     Delete,
     Insert,
+    Put,
     Query,
     Result,
     Row,
@@ -174,6 +175,7 @@ class SQLiteEngine:
     def _flush(self, writes: Sequence[Write], db: sqlite3.Connection) -> list[Result]:
         results: list[Result] = [None] * len(writes)
         inserts: defaultdict[str, list[int]] = defaultdict(list)
+        puts: defaultdict[str, list[Row]] = defaultdict(list)
         updates: defaultdict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
         for at, write in enumerate(writes):
             match write:
@@ -182,12 +184,16 @@ class SQLiteEngine:
                     db.execute(f"DELETE FROM {table} WHERE {condition}", values)  # noqa: S608
                 case Insert(table=table):
                     inserts[table].append(at)
+                case Put(table=table, row=row):
+                    puts[table].append(row)
                 case Update(table=table, changes=changes):
                     updates[table, tuple(changes)].append(at)
         for table, places in inserts.items():
             for chunk in sql.chunks(places):
                 rows = [write.row for at in chunk if isinstance(write := writes[at], Insert)]
                 _place(results, chunk, self._insert(db, self._tables[table], rows))
+        for table, rows in puts.items():
+            self._put(db, self._tables[table], rows)
         for (table, columns), places in updates.items():
             for chunk in sql.chunks(places):
                 some = [write for at in chunk if isinstance(write := writes[at], Update)]
@@ -200,6 +206,12 @@ class SQLiteEngine:
         if db.execute(sql.insert(table.name, columns, len(rows)), values).rowcount == len(rows):
             return [None] * len(rows)
         return [self._why_not_inserted(db, table, row) for row in rows]
+
+    def _put(self, db: sqlite3.Connection, table: Table, rows: Sequence[Row]) -> None:
+        columns = tuple(table.columns)
+        for places in sql.chunks(range(len(rows))):
+            values = [rows[at].get(column) for at in places for column in columns]
+            db.execute(sql.put(table.name, columns, len(places)), values)
 
     def _why_not_inserted(self, db: sqlite3.Connection, table: Table, row: Row) -> str | None:
         standing = self._rev(db, table, row[table.key])

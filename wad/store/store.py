@@ -10,6 +10,7 @@ from __future__ import annotations
 from wad.models import SessionId
 from wad.store.events import MediaStore
 from wad.store.keeping import KeepingStore, Retention
+from wad.store.keys import KeyStore
 from wad.store.lists import ListStore
 from wad.store.parked import ParkedStore
 from wad.store.sessions import SessionStore
@@ -17,7 +18,7 @@ from wad.store.sessions import SessionStore
 __all__ = ["Retention", "Store"]
 
 
-class Store(SessionStore, ListStore, ParkedStore, MediaStore, KeepingStore):
+class Store(SessionStore, KeyStore, ListStore, ParkedStore, MediaStore, KeepingStore):
     """All of it over one engine. Made by `wad.store.open.open_store`, or directly over a prepared engine."""
 
     async def sessions_with_work(self) -> set[SessionId]:

@@ -148,6 +148,19 @@ MEDIA: Final = Table(
     (Index(("sessionId",)), Index(("expiresAt",))),
 )
 
+#: What a session of WhatsApp Web is made of: its identity and its ratchets, as its library names them.
+BAILEYS_KEYS: Final = Table(
+    "baileys_keys",
+    {
+        "id": "TEXT",  # session id / kind / name
+        "sessionId": "TEXT",
+        "kind": "TEXT",
+        "seq": "INTEGER",  # of the write: the latest stands
+        "value": "BLOB",  # sealed text
+    },
+    (Index(("sessionId", "kind")),),
+)
+
 #: In the order in which a dump has to be loaded: keys before what they seal.
-TABLES: Final = (META, SESSIONS, MESSAGES, INBOX, PARKED, EVENTS, MEDIA)
+TABLES: Final = (META, SESSIONS, MESSAGES, INBOX, PARKED, EVENTS, MEDIA, BAILEYS_KEYS)
 BY_NAME: Final = {table.name: table for table in TABLES}

@@ -28,6 +28,10 @@ from wad.supervisor.webhooks import NOBODY, WebhookDesks
 _UNDER_WAY: Final = (MessageState.SCHEDULED, MessageState.QUEUED, MessageState.SENDING)
 
 
+#: Ids of former attempts that a message remembers. A provider tells what became of one within days.
+_FORMER: Final = 10
+
+
 class Messages:
     """Every message of every session."""
 
@@ -91,6 +95,10 @@ class Messages:
         store = self._services.store
         message = await store.message(message_id)
         if message is not None and message.dead:
+            actor = self._actors.get(message.session_id)
+            failed_as, kept = message.provider_message_id, None
+            if actor.kind.capabilities.settlement == "resend":
+                failed_as, kept = None, failed_as  # it has the same id again
             again = message.moved(
                 MessageState.QUEUED,
                 now,
@@ -98,13 +106,13 @@ class Messages:
                 dead=False,
                 due_at=None,
                 attempts=0,
-                provider_message_id=None,
+                provider_message_id=kept,
+                former_ids=(*message.former_ids, failed_as)[-_FORMER:] if failed_as else message.former_ids,
                 expires_at=max(message.expires_at, now + self._services.limits.message_ttl),
                 maybe_duplicate=message.maybe_duplicate or message.state is MessageState.UNKNOWN,
             )
             if not await store.save_message(message, again):
                 raise Conflict("the message has moved meanwhile: look again", code="moved_meanwhile")
-            actor = self._actors.get(message.session_id)
             actor.outbox.moved(again)
             actor.outbox.offer(again)
             return again

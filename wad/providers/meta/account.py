@@ -35,6 +35,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     account whose key says which number it is has an empty `number`.
     """
 
+    provider: str  # the kind's name
     base_url: str
     root: str
     number: str

@@ -12,10 +12,11 @@ from typing import Any, Final, TypeVar
 
 import httpx
 import msgspec
+import trio
 
-from wad.errors import ProviderError, Verdict
+from wad.errors import NotSupported, ProviderError, Verdict
 from wad.models import OutboundMessage
-from wad.providers.base import Accepted, Group, Link, MediaContent, Proof
+from wad.providers.base import Accepted, Group, GroupMember, Link, MediaContent, Proof
 from wad.providers.http import UPLOAD, Answer, Origin, Pools, call, request, stream
 from wad.providers.meta import errors
 from wad.providers.meta.account import Account
@@ -31,6 +32,7 @@ DOWNLOAD: Final = 300.0
 #: Meta's own bounds: 10,000 groups a number, 1,024 a page.
 _GROUP_PAGE: Final = 1024
 _GROUP_PAGES: Final = 10
+_GROUP_FIELDS: Final = "id,subject,description,creation_timestamp,total_participant_count,participants"
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -74,6 +76,16 @@ class MetaConnection:
             Verdict.NEEDS_PERSON, refused.detail, code="number_unknown", provider_code=refused.provider_code
         )
 
+    async def disconnect(self) -> None:
+        """There is no socket to let go of: the pools hold them, for all sessions."""
+        await trio.lowlevel.checkpoint()
+
+    async def logout(self) -> None:
+        raise NotSupported(self._account.provider, "pairing")
+
+    async def pairing_code(self, phone_number: str) -> str:
+        raise NotSupported(self._account.provider, "pairing")
+
     async def send(self, message: OutboundMessage) -> Accepted:
         return await self._post("send", body_of(message), self._accepted)
 
@@ -92,6 +104,10 @@ class MetaConnection:
                 break
             query["after"] = after
         return found
+
+    async def group(self, group_id: str) -> Group:
+        url = self._account.object_url(group_id, fields=_GROUP_FIELDS)
+        return await self._get("group", url, self._one_group)
 
     async def upload(self, data: bytes, *, mime_type: str, filename: str | None) -> str:
         url = self._account.url(f"{self._account.number}/media")
@@ -231,6 +247,12 @@ class MetaConnection:
             return ProviderError(Verdict.REJECTED, "the provider has the file no more", code="media_gone")
         return self._refused(answer)
 
+    def _one_group(self, answer: Answer) -> Group:
+        item = self._object(answer)
+        if not isinstance(item.get("id"), str):
+            raise errors.garbled(answer)
+        return _group(item)
+
     def _group_page(self, answer: Answer) -> tuple[list[Group], str | None]:
         """One page, and the cursor of the next one. Meta nests the list in an object; tests of others do not."""
         page = self._object(answer)
@@ -248,6 +270,22 @@ class MetaConnection:
         ], after
 
 
+def _members(listed: Any) -> tuple[GroupMember, ...] | None:
+    """Those that an answer names: `wa_id` is a phone number, `user_id` stands for one that is not shown."""
+    if not isinstance(listed, list):
+        return None
+    found = []
+    for item in listed:
+        match item:
+            case {"wa_id": str(digits)} if digits:
+                found.append(GroupMember(digits, phone=f"+{digits.lstrip('+')}"))
+            case {"user_id": str(user_id)} if user_id:
+                found.append(GroupMember(user_id))
+            case _:
+                continue
+    return tuple(found)
+
+
 def _group(item: dict[str, Any]) -> Group:
     subject, description = item.get("subject"), item.get("description")
     participants = item.get("total_participant_count")
@@ -257,6 +295,7 @@ def _group(item: dict[str, Any]) -> Group:
         description=description if isinstance(description, str) else None,
         created_at=_time(item.get("created_at") or item.get("creation_timestamp")),
         participants=participants if isinstance(participants, int) else None,
+        members=_members(item.get("participants")),
     )
 
 

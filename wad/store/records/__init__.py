@@ -10,6 +10,7 @@ down with it: it is logged, and stands in with a content that no provider takes,
 
 from wad.store.records.events import event_of, event_row
 from wad.store.records.inbox import MESSAGE_KIND, inbox_changes, inbox_of, inbox_row
+from wad.store.records.keys import key_id, key_of, key_row
 from wad.store.records.media import media_of, media_row
 from wad.store.records.messages import message_changes, message_of, message_row
 from wad.store.records.parked import parked_of, parked_row
@@ -25,6 +26,9 @@ __all__ = [
     "inbox_changes",
     "inbox_of",
     "inbox_row",
+    "key_id",
+    "key_of",
+    "key_row",
     "media_of",
     "media_row",
     "message_changes",

@@ -45,6 +45,7 @@ class _Progress(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
     error: Failure | None = None
     maybe_duplicate: bool = False
     history: tuple[Step, ...] = ()
+    former_ids: tuple[str, ...] = ()
 
 
 _request: Final = msgspec.json.Decoder(_Request)
@@ -61,6 +62,7 @@ def _message_progress(message: OutboundMessage) -> str:
             message.error,
             message.maybe_duplicate,
             message.history,
+            message.former_ids,
         )
     ).decode()
 
@@ -156,5 +158,6 @@ def message_of(row: Row, vault: Vault) -> OutboundMessage:
         maybe_duplicate=progress.maybe_duplicate,
         dead=row["dead"] is not None,
         history=progress.history,
+        former_ids=progress.former_ids,
         rev=row["rev"],
     )
