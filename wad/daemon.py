@@ -21,7 +21,7 @@ import trio
 from pydantic import SecretStr
 
 from wad import __version__
-from wad.actors.services import Limits, Services
+from wad.actors.services import Limits, Pace, Services
 from wad.config import Config, ConfigError
 from wad.content import parse_reply
 from wad.errors import InvalidRequest
@@ -213,6 +213,7 @@ async def _open_sessions(
             events=events,
             flows=flows,
             limits=_limits(config),
+            paces=_paces(config),
             node=config.node.id,
             connecting=trio.CapacityLimiter(config.supervisor.restore_concurrency),
         )
@@ -328,11 +329,21 @@ def _limits(config: Config) -> Limits:
         flow_window=timedelta(seconds=config.flow.max_age),
         proof_ttl=limits.proof_ttl,
         connect_backoff=(backoff.initial, backoff.max),
-        rate=config.providers.cloud_api.rate,
-        burst=config.providers.cloud_api.burst,
-        pair_interval=config.providers.cloud_api.pair_interval,
-        pair_burst=config.providers.cloud_api.pair_burst,
     )
+
+
+def _paces(config: Config) -> dict[str, Pace]:
+    """How fast a session of each provider sends by default. WhatsApp Web knows no limit of pairs."""
+    cloud_api, baileys = config.providers.cloud_api, config.providers.baileys
+    return {
+        "cloud_api": Pace(
+            rate=cloud_api.rate,
+            burst=cloud_api.burst,
+            pair_interval=cloud_api.pair_interval,
+            pair_burst=cloud_api.pair_burst,
+        ),
+        "baileys": Pace(rate=baileys.rate, burst=baileys.burst, pair_interval=None),
+    }
 
 
 def _policy(config: Config) -> RestartPolicy:

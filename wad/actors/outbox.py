@@ -74,12 +74,12 @@ class Outbox:
         self._resends = resends
         self._on_needs_person = on_needs_person
         self._on_accepted = on_accepted
-        settings = session().settings
+        settings, pace = session().settings, services.pace(session().provider)
         self.limiter = Limiter(
-            rate=settings.rate or services.limits.rate,
-            burst=settings.burst or services.limits.burst,
-            pair_interval=services.limits.pair_interval,
-            pair_burst=services.limits.pair_burst,
+            rate=settings.rate or pace.rate,
+            burst=settings.burst or pace.burst,
+            pair_interval=pace.pair_interval,
+            pair_burst=pace.pair_burst,
         )
         self.breaker = Breaker(random=services.random)
         self._breaker_was = self.breaker.state(trio.current_time())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
+from typing import Final
 
 import trio
 
@@ -28,10 +29,21 @@ class Limits:
     flow_window: timedelta = timedelta(hours=24)  # WhatsApp's window for free answers: later is too late
     proof_ttl: float = 1800.0  # seconds after which `connected` without a sign of life is `degraded`
     connect_backoff: tuple[float, float] = (1.0, 300.0)
-    rate: float = 80.0  # Meta's default throughput, messages a second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast one session may send, where its settings say nothing. The defaults are Meta's."""
+
+    rate: float = 80.0  # messages a second
     burst: int = 10
-    pair_interval: float = 6.0  # Meta: one message in 6 s to one recipient, 45 ahead of time
+    pair_interval: float | None = (
+        6.0  # one message in 6 s to one recipient, 45 ahead of time; None: no such limit
+    )
     pair_burst: int = 45
+
+
+_DEFAULT_PACE: Final = Pace()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +53,11 @@ class Services:
     events: Events
     flows: Flows
     limits: Limits = Limits()
+    paces: Mapping[str, Pace] = field(default_factory=dict)  # by provider
     node: str = "local"
     now: Callable[[], datetime] = utc_now
     random: Random = field(default_factory=Random)
     connecting: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(50))
+
+    def pace(self, provider: str) -> Pace:
+        return self.paces.get(provider, _DEFAULT_PACE)

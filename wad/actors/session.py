@@ -457,9 +457,9 @@ class SessionActor:
 
     def retune(self) -> None:
         """Take up the limits of changed settings."""
-        settings, limits = self.session.settings, self._services.limits
+        settings, pace = self.session.settings, self._services.pace(self.session.provider)
         self.outbox.limiter.retune(
-            trio.current_time(), rate=settings.rate or limits.rate, burst=settings.burst or limits.burst
+            trio.current_time(), rate=settings.rate or pace.rate, burst=settings.burst or pace.burst
         )
 
     # --- what a connection tells (providers.base.Link) ----------------------------------------------

@@ -124,7 +124,13 @@ class Actors:
 
     def connect_in_turn(self) -> None:
         """Have the restored ones that are wanted connected connect, a bounded number at a time; in the background."""
-        waiting = iter([actor for actor in self if actor.session.desired_state is DesiredState.CONNECTED])
+        waiting = iter(
+            [
+                actor
+                for actor in self
+                if actor.session.desired_state is DesiredState.CONNECTED and not actor.stays
+            ]
+        )
         for _ in range(int(self._services.connecting.total_tokens)):
             self._nursery.start_soon(self._connect_some, waiting)
 

@@ -14,8 +14,8 @@ import trio
 from wad.actors.requests import Call
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
-from wad.errors import ActorDown, NotFound, NotSupported
-from wad.models import InboundMessage, Media, MessageId, SessionId
+from wad.errors import ActorDown, Conflict, NotFound, NotSupported
+from wad.models import DesiredState, InboundMessage, Media, MessageId, SessionId, SessionState
 from wad.providers.base import Connection, Group, MediaContent
 from wad.supervisor.actors import Actors
 
@@ -23,6 +23,8 @@ R = TypeVar("R")
 
 #: Seconds for one call: longer than a large file takes from a provider.
 CALL_TIMEOUT: Final = 90.0
+#: Seconds that a session has to begin pairing before it is refused a code.
+PAIRING_TIMEOUT: Final = 20.0
 #: How long a provider keeps an uploaded file (Meta: 30 days).
 UPLOAD_TTL: Final = timedelta(days=30)
 _CHUNK: Final = 64 * 1024
@@ -50,6 +52,29 @@ class Calls:
         actor = self._actors.get(session_id)
         self._require(actor, "groups", actor.kind.capabilities.groups)
         return await self._call(actor, lambda connection: connection.groups())
+
+    async def group(self, session_id: SessionId, group_id: str) -> Group:
+        """One group, with its members."""
+        actor = self._actors.get(session_id)
+        self._require(actor, "groups", actor.kind.capabilities.groups)
+        return await self._call(actor, lambda connection: connection.group(group_id))
+
+    async def pairing_code(self, session_id: SessionId, phone_number: str) -> str:
+        """The code to type into that phone. A session that was just told to connect is waited for."""
+        actor = self._actors.get(session_id)
+        self._require(actor, "pairing", actor.kind.capabilities.pairing)
+        with trio.move_on_after(PAIRING_TIMEOUT):
+            while (
+                actor.session.state is SessionState.CONNECTING
+                and actor.session.reason is None
+                and actor.session.desired_state is DesiredState.CONNECTED
+            ):
+                await actor.change_of_state()
+        if actor.session.state is not SessionState.PAIRING:
+            raise Conflict(
+                f"the session is {actor.session.state}: it has a code while it is pairing", code="not_pairing"
+            )
+        return await self._call(actor, lambda connection: connection.pairing_code(phone_number))
 
     async def upload(
         self, session_id: SessionId, data: bytes, *, mime_type: str, filename: str | None

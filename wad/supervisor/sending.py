@@ -208,7 +208,7 @@ class Sending:
         outbox = actor.outbox
         most = self._services.limits.queue_per_session
         if outbox.depth + outbox.arriving + more >= most:
-            rate = actor.session.settings.rate or self._services.limits.rate
+            rate = actor.session.settings.rate or self._services.pace(actor.session.provider).rate
             raise QueueFull(
                 f"the session has {most} messages waiting, as many as it may", retry_after=max(1.0, 32 / rate)
             )

@@ -15,10 +15,10 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from wad.actors.requests import Connect, Disconnect, Reopen
+from wad.actors.requests import Call, Connect, Disconnect, Logout, Reopen
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
-from wad.errors import FieldError, InvalidRequest
+from wad.errors import ActorDown, FieldError, InvalidRequest, WadError
 from wad.events import SessionCreated, SessionDeleted
 from wad.flow.event import check_secret
 from wad.models import (
@@ -44,9 +44,11 @@ from wad.supervisor.webhooks import WebhookDesks
 
 log: Final = logging.getLogger("wad.sessions")
 #: States that a session which was just asked to connect leaves by itself.
-_ON_THE_WAY: Final = frozenset(
-    {SessionState.CREATED, SessionState.CONNECTING, SessionState.DISCONNECTED, SessionState.FAILED}
-)
+_ON_THE_WAY: Final = frozenset({SessionState.CREATED, SessionState.CONNECTING, SessionState.DISCONNECTED})
+#: Those that a phone has to be taken out for.
+_UNPAIRED: Final = frozenset({SessionState.LOGGED_OUT, SessionState.PAIRING})
+#: Seconds that forgetting a session waits for the other side to be told.
+_LAST_WORD: Final = 10.0
 
 
 class NewSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +121,7 @@ class Sessions:
 
     @property
     def progress(self) -> Progress:
-        need = sum(actor.session.state is SessionState.LOGGED_OUT for actor in self.actors)
+        need = sum(actor.session.state in _UNPAIRED for actor in self.actors)
         return Progress(self._restored, self._of, need, self._done)
 
     async def create(self, new: NewSession) -> Session:
@@ -186,13 +188,14 @@ class Sessions:
             before.settings,
         ):
             actor.retune()
-            if after.credentials != before.credentials:
+            if (after.provider, after.credentials) != (before.provider, before.credentials):
                 actor.unproven()
             await self._reopen(actor)
         return actor.session
 
     async def delete(self, session_id: SessionId) -> None:
-        """Log out and forget: the session, its messages and its keys."""
+        """Log out, if the other side can be told now, and forget: the session, its messages and its keys."""
+        await self._take_leave(self.actors.get(session_id))
         actor = await self.actors.end(session_id)
         try:
             await self._services.store.delete_session(session_id)
@@ -201,23 +204,36 @@ class Sessions:
             raise
         self._services.events.publish(SessionDeleted(session_id, actor.session.provider))
 
+    @staticmethod
+    async def _take_leave(actor: SessionActor) -> None:
+        """Unpair what is about to be forgotten. A phone that cannot be told lists a device that is gone."""
+        if not actor.kind.capabilities.pairing or actor.session.state is not SessionState.CONNECTED:
+            return
+        try:
+            with trio.move_on_after(_LAST_WORD):
+                await actor.mailbox.ask(Call(lambda connection: connection.logout()))
+        except WadError as error:
+            log.warning(
+                "not_logged_out", extra={"session_id": actor.session.session_id, "detail": error.detail}
+            )
+
     async def connect(self, session_id: SessionId, *, wait: float) -> Status:
         actor = self.actors.get(session_id)
         await actor.change(desired_state=DesiredState.CONNECTED)
-        if actor.session.state is SessionState.FAILED:
+        if actor.is_resting:
             actor.revive()
         else:
             with trio.move_on_after(CALL_TIMEOUT):
                 await actor.mailbox.ask(Connect())
         with trio.move_on_after(wait):
-            while actor.session.state in _ON_THE_WAY:
+            while actor.session.state in _ON_THE_WAY or actor.is_resting:
                 await actor.change_of_state()
         return actor.status()
 
     async def disconnect(self, session_id: SessionId, *, wait: float) -> Status:
         actor = self.actors.get(session_id)
         await actor.change(desired_state=DesiredState.DISCONNECTED)
-        if actor.session.state is not SessionState.FAILED:
+        if not actor.is_resting:
             self.actors.ask_soon(actor, Disconnect())
             with trio.move_on_after(wait):
                 while actor.session.state is not SessionState.DISCONNECTED:
@@ -225,8 +241,19 @@ class Sessions:
         return actor.status()
 
     async def logout(self, session_id: SessionId) -> Status:
-        """Unpair. A provider without pairing has nothing to unpair: its session is disconnected."""
-        return await self.disconnect(session_id, wait=CALL_TIMEOUT)
+        """Unpair, and forget the keys. A provider without pairing has nothing to unpair: it is disconnected."""
+        actor = self.actors.get(session_id)
+        if not actor.kind.capabilities.pairing:
+            return await self.disconnect(session_id, wait=CALL_TIMEOUT)
+        await actor.change(desired_state=DesiredState.DISCONNECTED)
+        if actor.is_resting:
+            await actor.forget_pairing("logged out as asked, while it rested from crashes")
+        else:
+            with trio.move_on_after(CALL_TIMEOUT) as scope:
+                await actor.mailbox.ask(Logout())
+            if scope.cancelled_caught:
+                raise ActorDown("the session's actor did not answer in time")
+        return actor.status()
 
     async def look_after(self, retention: Retention) -> None:
         """Keep proofs fresh and the store small, until cancelled."""
@@ -251,7 +278,7 @@ class Sessions:
         return self.actors.get(session_id).kind.capabilities
 
     async def _reopen(self, actor: SessionActor) -> None:
-        if actor.session.state is SessionState.FAILED:
+        if actor.is_resting:
             actor.revive()
         else:
             await self.actors.ask_quietly(actor, Reopen())
