@@ -1,6 +1,7 @@
 """A simulated WhatsApp network, for flow authors and for the tests.
 
-It shares no code with the rest of wad: it is the peer that wad is measured against.
+It shares no code with the rest of wad, but for `wad.node`, which runs a Node process and knows nothing of WhatsApp:
+it is the peer that wad is measured against.
 """
 
 from wad.sandbox.ledger import Ledger, read_ledger
@@ -8,6 +9,7 @@ from wad.sandbox.provision import READY, NumberSpec
 from wad.sandbox.sandbox import Config, Sandbox
 from wad.sandbox.serve import create_sandbox, serve_sandbox
 from wad.sandbox.settings import Batch, Settings
+from wad.sandbox.web.emulator import WebConfig
 
 __all__ = [
     "READY",
@@ -17,6 +19,7 @@ __all__ = [
     "NumberSpec",
     "Sandbox",
     "Settings",
+    "WebConfig",
     "create_sandbox",
     "read_ledger",
     "serve_sandbox",

@@ -49,6 +49,7 @@ _TOP: Final = (
     "event",
     "code",
     "type",
+    *("account", "direction", "chat", "id", "phone"),  # of WhatsApp Web
 )
 
 
@@ -69,6 +70,7 @@ def control_routes(sandbox: Sandbox) -> Blueprint:  # noqa: PLR0915  a list of r
                 "settings": msgspec.to_builtins(sandbox.settings),
                 "faults": [msgspec.to_builtins(script) for script in sandbox.faults],
                 "webhooks": {**sandbox.webhooks.counts, "held": sandbox.webhooks.held},
+                "web": sandbox.web and sandbox.web.described(),
                 "ledger": sandbox.ledger.counts,
                 "now": network.now(),
             },
@@ -166,6 +168,8 @@ def control_routes(sandbox: Sandbox) -> Blueprint:  # noqa: PLR0915  a list of r
             if fields.get(name, "").isdigit():
                 fields[name] = int(fields[name])
         after, limit = int(asked.get("after", 0)), int(asked.get("limit", 100_000))
+        if sandbox.web is not None:
+            await sandbox.web.look()
         entries = sandbox.ledger.entries(asked.get("kind"), after=after, **fields)[:limit]
         return answered(
             200, {"entries": entries, "counts": sandbox.ledger.counts, "last": len(sandbox.ledger)}

@@ -25,6 +25,8 @@ from wad.sandbox.provision import READY, put_number
 from wad.sandbox.server import ASGIApp
 from wad.sandbox.settings import Settings
 from wad.sandbox.traffic import Traffic
+from wad.sandbox.web.emulator import WebConfig
+from wad.sandbox.web.web import Web
 from wad.sandbox.webhooks import Webhooks
 
 
@@ -33,6 +35,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings = Settings()
     allow_remote: bool = False  # callbacks beyond loopback
     ready: bool = True  # start with the number below and three customers
+    web: WebConfig | None = None  # WhatsApp Web as well, which takes Node
 
 
 _READY_CUSTOMERS: Final = (
@@ -43,7 +46,7 @@ _READY_CUSTOMERS: Final = (
 
 
 class Sandbox:
-    """Make it with `create_sandbox`; `run` must be running for webhooks to leave."""
+    """Make it with `create_sandbox`; `run` must be running for webhooks to leave, and for WhatsApp Web."""
 
     def __init__(
         self,
@@ -84,6 +87,11 @@ class Sandbox:
             feed=self.feed,
             settings=lambda: self.settings,
         )
+        self.web = (
+            None
+            if config.web is None
+            else Web(config.web, ledger=self.ledger, feed=self.feed, now=self.network.now)
+        )
         self._media_ids = itertools.count(secrets.randbelow(10**9) + 10**15)
         self.app: ASGIApp  # set by `create_sandbox`
         if config.ready:
@@ -96,7 +104,11 @@ class Sandbox:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         try:
-            await self.webhooks.run(task_status=task_status)
+            async with trio.open_nursery() as nursery:
+                if self.web is not None:
+                    await nursery.start(self.web.run)
+                await nursery.start(self.webhooks.run)
+                task_status.started()
         finally:
             self.ledger.close()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):

@@ -22,6 +22,7 @@ from wad.sandbox.objects import number_routes, object_routes
 from wad.sandbox.sandbox import Config, Sandbox
 from wad.sandbox.scripting import scripting_routes
 from wad.sandbox.server import serve
+from wad.sandbox.web.control import web_routes
 from wad.sandbox.wire import breakable
 
 _ROUTES = (
@@ -32,6 +33,7 @@ _ROUTES = (
     account_routes,
     control_routes,
     scripting_routes,
+    web_routes,
     page_routes,
 )
 

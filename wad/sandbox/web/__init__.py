@@ -1,0 +1,1 @@
+"""WhatsApp Web, simulated: an emulator in Node that clients connect to, with phones that one can hold."""
