@@ -19,7 +19,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from tests.acceptance.daemon import NO_TLS, Daemon
-from wad.sandbox import READY, Config, serve_sandbox
+from wad.sandbox import READY, Config, WebConfig, create_sandbox, serve_sandbox
 
 NUMBER = READY.phone_number_id
 CREDENTIALS = {
@@ -78,16 +78,19 @@ class Flow:
 class Town:
     """Everything around the daemon, in this process, so that it outlives the daemon's deaths."""
 
-    def __init__(self, sandbox_url: str, flow: Flow) -> None:
+    def __init__(self, sandbox_url: str, flow: Flow, web: dict[str, str] | None = None) -> None:
+        """*web* is `providers.baileys` of the configuration, where the town has WhatsApp Web."""
         self.sandbox_url = sandbox_url
         self.flow = flow
+        self.web = web
         self.client = httpx.AsyncClient(timeout=60, verify=NO_TLS)
 
     def config(self, cloud_api: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         """A daemon's configuration that leads it here."""
         provider = {"base_url": self.sandbox_url, "rate": 10_000, "burst": 10_000, **(cloud_api or {})}
+        baileys = {} if self.web is None else {"baileys": {**self.web, "rate": 10_000, "burst": 10_000}}
         return {
-            "providers": {"cloud_api": provider},
+            "providers": {"cloud_api": provider, **baileys},
             "flow": {"url": self.flow.url},
             "guard": {"allow": ["127.0.0.0/8"]},
             **more,
@@ -161,17 +164,21 @@ class Town:
 
 
 @asynccontextmanager
-async def town(directory: Path, **settings: Any) -> AsyncIterator[Town]:
+async def town(directory: Path, *, web: bool = False, **settings: Any) -> AsyncIterator[Town]:
+    """With *web*, WhatsApp Web is there as well, which takes Node."""
     flow = Flow()
+    sandbox = create_sandbox(
+        Config(ledger=directory / "ledger.jsonl", web=WebConfig(directory=directory / "web") if web else None)
+    )
     async with trio.open_nursery() as nursery:
-        url = await nursery.start(
-            partial(serve_sandbox, "127.0.0.1:0", config=Config(ledger=directory / "ledger.jsonl"))
-        )
+        url = await nursery.start(partial(serve_sandbox, "127.0.0.1:0", sandbox=sandbox))
         config = hypercorn.Config()
         config.bind = ["127.0.0.1:0"]
         config.errorlog = None
         [flow.url] = await nursery.start(partial(serve_asgi, flow.app, config))
-        here = Town(url, flow)
+        access = sandbox.web and sandbox.web.emulator.access
+        assert not web or access, "WhatsApp Web did not start"
+        here = Town(url, flow, access.settings() if access else None)
         await here.control("PATCH", "/settings", **(QUICK | settings))
         try:
             yield here
