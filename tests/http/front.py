@@ -111,7 +111,7 @@ class Front:
             raw = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
         if (
-            not path.startswith(("/api", "/webhooks", "//"))
+            not path.startswith(("/api", "/webhooks", "/console/", "//"))
             and path not in OUTSIDE
             and "/problems/" not in path
         ):

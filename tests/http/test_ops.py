@@ -74,7 +74,7 @@ async def test_metrics_are_served_as_prometheus_wants_them(autojump_clock):
         assert reply.body.startswith(b"# HELP")
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/problems/not_found"])
+@pytest.mark.parametrize("path", ["/docs", "/problems/not_found"])
 async def test_pages_run_and_load_nothing(path, autojump_clock):
     """A strict policy, and a page that fits it: the one style by its hash, no script, nothing from afar."""
     async with front() as ask:

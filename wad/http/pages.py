@@ -1,18 +1,18 @@
-"""The few pages for people: where to begin, the API for reading, what a problem means. No script at all."""
+"""The pages for people: the console, which is a few files, and without any script the API and what a problem means."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from html import escape
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-import wad
 from wad.errors import NotFound
 from wad.http.openapi import document
 from wad.http.operations import Answer, Exchange, Operation
@@ -31,8 +31,21 @@ th, td { text-align: left; vertical-align: top; padding: .35rem 1rem .35rem 0; b
 _HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 #: Nothing is loaded, framed, submitted or run: the one style sheet is named by its hash.
 POLICY: Final = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+#: The console runs its own files, asks its own API, and draws a QR from what that answers. What comes from the API
+#: never becomes HTML: the browser itself refuses it (trusted types).
+CONSOLE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
 _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 HTML: Final = "text/html; charset=utf-8"
+_TYPES: Final = {
+    ".html": HTML,
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 
 
 _INTRODUCTION: Final = """\
@@ -40,12 +53,30 @@ _INTRODUCTION: Final = """\
 Everything under <code>/api</code> wants <code>Authorization: Bearer &lt;token&gt;</code>.</p>"""
 
 
+class File(msgspec.Struct, frozen=True):
+    """One file of the console. `tag` names this version of it, so that a browser asks for it once."""
+
+    body: bytes
+    media_type: str
+    tag: str
+
+
 class Pages:
-    """What is made from the table of operations, once, when it is first asked for."""
+    """What is made from the table of operations, or read from disk: once, when it is first asked for."""
 
     def __init__(self, operations: Sequence[Operation], providers: Sequence[str]) -> None:
         self._operations = operations
         self._providers = providers
+
+    @cached_property
+    def console(self) -> Mapping[str, File]:
+        """Every file of the console, by name."""
+        found = {}
+        for each in files("wad.http").joinpath("console").iterdir():
+            if media_type := _TYPES.get(each.name[each.name.rfind(".") :]):
+                body = each.read_bytes()
+                found[each.name] = File(body, media_type, hashlib.sha256(body).hexdigest()[:32])
+        return found
 
     @cached_property
     def openapi(self) -> bytes:
@@ -120,15 +151,27 @@ async def problem(_api: Api, exchange: Exchange) -> Answer:
     )
 
 
-async def home(_api: Api, _: Exchange) -> Answer:
-    return _answer(
-        _page(
-            "wad",
-            f"<p>A WhatsApp gateway, version {escape(wad.__version__)}, is running here.</p>\n<ul>"
-            "<li><a href='/docs'>The API</a>, and as <a href='/openapi.json'>OpenAPI</a></li>"
-            "<li><a href='/readyz'>Is it ready?</a></li><li><a href='/metrics'>Metrics</a></li></ul>",
-        )
-    )
+async def home(api: Api, exchange: Exchange) -> Answer:
+    return _file(api, exchange, "index.html")
+
+
+async def console(api: Api, exchange: Exchange) -> Answer:
+    return _file(api, exchange, exchange.path["file"])
+
+
+def _file(api: Api, exchange: Exchange, name: str) -> Answer:
+    """A file of the console. A browser keeps it, and asks each time whether it is still the one: an upgrade shows at once."""
+    file = api.pages.console.get(name)
+    if file is None:
+        raise NotFound(f"the console has no {name!r}")
+    headers = {
+        "Content-Security-Policy": CONSOLE_POLICY,
+        "Cache-Control": "no-cache",
+        "ETag": f'W/"{file.tag}"',
+    }
+    if exchange.request.if_none_match.contains_weak(file.tag):
+        return Answer(b"", 304, headers, file.media_type)
+    return Answer(file.body, headers=headers, media_type=file.media_type)
 
 
 def _answer(body: bytes, media_type: str = HTML) -> Answer:
