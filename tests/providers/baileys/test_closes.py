@@ -20,7 +20,7 @@ CLOSES: dict[str, tuple[int | None, str, bool, tuple[Verdict, str, bool]]] = {
     "a restart": (515, "Stream Errored (restart required)", False, (LATER, "restart_required", False)),
     "a forged certificate": (400, "noise", False, (PERSON, "untrusted_server", False)),
     "unlinked": (401, "Stream Errored (conflict)", False, (PERSON, "logged_out", True)),
-    "a code not finished": (401, "Connection Failure", True, (LATER, "pairing_interrupted", True)),
+    "a code not finished": (401, "Connection Failure", True, (LATER, "pairing_interrupted", False)),
     "banned for a while": (402, "Connection Failure", False, (PERSON, "temporarily_banned", False)),
     "blocked": (403, "Connection Failure", False, (PERSON, "blocked", False)),
     "outdated": (405, "Connection Failure", False, (PERSON, "client_outdated", False)),

@@ -64,9 +64,9 @@ _UNEXPLAINED: Final = _later("provider_failed", "the connection broke for a reas
 PAIRING_EXPIRED: Final = _person(
     "pairing_expired", "nobody scanned the code in time: connect again for a new one"
 )
-#: The login of a pairing by code that was not finished: WhatsApp knows no such device. The next connect starts afresh.
+#: The login of a pairing by code that was not finished: WhatsApp knows no such device. Nothing of it was stored.
 PAIRING_INTERRUPTED: Final = Rule(
-    Verdict.NOT_SENT, "pairing_interrupted", "the pairing was interrupted before the phone confirmed it", True
+    Verdict.NOT_SENT, "pairing_interrupted", "the pairing was interrupted before the phone confirmed it"
 )
 
 #: Why a ban is only for a while, as WhatsApp numbers it.
