@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from tests.simulated import SimulatedProvider
+from tests.simulated import SimulatedProvider, SocketProvider
 from wad.actors.services import Limits, Services
 from wad.events import Events, Fact
 from wad.flow.delivery import FlowDefaults, Flows
@@ -42,6 +42,7 @@ class House:
     flows: Flows = field(default_factory=lambda: Flows(FlowDefaults()))
     facts: list[Fact] = field(default_factory=list)
     seed: int = 1
+    connecting: int = 50  # sessions that may be connecting at once
 
     def __post_init__(self) -> None:
         self._engine = MemoryEngine()
@@ -64,11 +65,15 @@ class House:
             limits=self.limits,
             now=now,
             random=Random(self.seed),
+            connecting=trio.CapacityLimiter(self.connecting),
         )
 
-        async with open_sessions(
-            services, {self.world.name: self.world}, self.policy, check_url=lambda url: None, grace=grace
-        ) as sessions:
+        async with (
+            self.world.running(),
+            open_sessions(
+                services, {self.world.name: self.world}, self.policy, check_url=lambda url: None, grace=grace
+            ) as sessions,
+        ):
             await sessions.restore()
             yield sessions
 
@@ -87,6 +92,14 @@ async def shop(sessions: Sessions, session_id: str = "shop", **settings: Any) ->
         )
     )
     await sessions.connect(session.session_id, wait=60)
+    return session
+
+
+async def paired(house: House, sessions: Sessions, session_id: str = "shop") -> Session:
+    """A session of the `SocketProvider` that a phone has paired."""
+    assert isinstance(house.world, SocketProvider)
+    session = await shop(sessions, session_id)
+    await house.world.scan(session_id)
     return session
 
 

@@ -1,4 +1,6 @@
-"""A provider without a network: it keeps a ledger, and fails as it is told.
+"""Providers without a network: they keep a ledger, and fail as they are told.
+
+`SimulatedProvider` is one over HTTP; `SocketProvider` pairs with a phone and keeps a connection, as WhatsApp Web does.
 
 Not a mock: it fulfils the whole contract of `wad.providers.base`, so that actors run against it as they run
 against Meta, under a mock clock.
@@ -9,12 +11,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from datetime import UTC, datetime
 
+import msgspec
 import trio
 
 from wad.errors import FieldError, NotSupported, ProviderError, Verdict
 from wad.models import Address, Content, OutboundMessage, Session
-from wad.providers.base import Accepted, Capabilities, Group, GroupMember, Link, MediaContent, Proof
+from wad.providers.base import Accepted, Capabilities, Group, GroupMember, Link, MediaContent, Pairing, Proof
 
 #: What one send does in place of being accepted at once. It may raise.
 Behaviour = Callable[[OutboundMessage], Awaitable[None]]
@@ -115,9 +119,12 @@ class SimulatedConnection:
             await trio.sleep(world.latency)
             world.ledger.append(message)
             chosen, world.next_id = world.next_id, None
-            return Accepted(chosen or f"p-{len(world.ledger)}-{message.message_id[-6:]}")
+            return Accepted(chosen or self._id_of(message))
         finally:
             world.in_flight[chat] -= 1
+
+    def _id_of(self, message: OutboundMessage) -> str:
+        return f"p-{len(self._world.ledger)}-{message.message_id[-6:]}"
 
     async def mark_read(self, provider_message_id: str, *, typing: bool) -> None:
         self._world.read.append(provider_message_id)
@@ -141,6 +148,119 @@ class SimulatedConnection:
             yield provider_media_id.encode()
 
         yield MediaContent("text/plain", None, None, chunks())
+
+
+# --- one that keeps a socket ------------------------------------------------------------------------
+
+
+#: When every QR of this world expires.
+QR_EXPIRES = datetime(2026, 11, 24, 9, tzinfo=UTC)
+
+
+def own_id(message: OutboundMessage) -> str:
+    """The provider's id of a message is made of ours: the same in every attempt."""
+    return f"3EB0{message.message_id.removeprefix('msg_')[:18].upper()}"
+
+
+class SocketProvider(SimulatedProvider):
+    """The kind that pairs and keeps a socket, and the WhatsApp behind it.
+
+    `ledger` has every attempt that arrived, `seen` what a recipient sees: each id once.
+    """
+
+    capabilities = msgspec.structs.replace(CAPABILITIES, pairing=True, settlement="resend")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sockets: dict[str, SocketConnection] = {}  # of the sessions that live, by id
+        self.logouts: list[str] = []
+        self.deaf = False  # whoever logs out gets no answer
+        self.runs: list[str] = []  # "entered" and "left", as `running` was
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        self.runs.append("entered")
+        yield
+        self.runs.append("left")
+
+    def check_credentials(self, credentials: Mapping[str, str]) -> list[FieldError]:
+        return []
+
+    @asynccontextmanager
+    async def open(self, session: Session, link: Link) -> AsyncIterator[SocketConnection]:
+        self.opened.append(session.session_id)
+        connection = self.sockets[session.session_id] = SocketConnection(self, session, link)
+        try:
+            yield connection
+        finally:
+            connection.is_open = False
+            del self.sockets[session.session_id]
+
+    @property
+    def seen(self) -> list[str]:
+        return list({own_id(message): message.content["text"]["body"] for message in self.ledger}.values())
+
+    # --- what a phone, or the network, does
+
+    def show(self, session_id: str, qr: str) -> None:
+        """The QR is another one now."""
+        self.sockets[session_id].link.pairing(Pairing(qr, QR_EXPIRES))
+
+    async def scan(self, session_id: str) -> None:
+        """A phone has paired the session."""
+        connection = self.sockets[session_id]
+        await connection.link.keys.set({"creds": {"creds": "paired"}})
+        connection.is_open = True
+        connection.link.proven(PHONE)
+
+    def drop(self, session_id: str, error: ProviderError) -> None:
+        connection = self.sockets[session_id]
+        connection.is_open = False
+        connection.link.lost(error)
+
+
+PHONE = Proof(phone_number="+5215500000009", data={"name": "Tienda"})
+
+
+class SocketConnection(SimulatedConnection):
+    def __init__(self, world: SocketProvider, session: Session, link: Link) -> None:
+        super().__init__(world, session, link)
+        self._socket_world = world
+        self.link = link
+        self.is_open = False
+
+    async def connect(self) -> Proof | None:
+        await trio.sleep(self._world.latency)
+        scripted = self._world.connects[self._session.session_id]
+        if scripted:
+            raise scripted.pop(0)
+        if not await self.link.keys.get("creds", ["creds"]):
+            self.link.pairing(Pairing("qr-1", QR_EXPIRES))
+            return None
+        self.is_open = True
+        return PHONE
+
+    async def disconnect(self) -> None:
+        self.is_open = False
+        await trio.lowlevel.checkpoint()
+
+    async def logout(self) -> None:
+        if self._socket_world.deaf:
+            await trio.sleep_forever()
+        if not self.is_open:
+            raise refusal(Verdict.NOT_SENT, "not_connected")
+        self._socket_world.logouts.append(self._session.session_id)
+
+    async def pairing_code(self, phone_number: str) -> str:
+        return f"CODE{phone_number[-4:]}"
+
+    async def send(self, message: OutboundMessage) -> Accepted:
+        if not self.is_open:
+            raise refusal(Verdict.NOT_SENT, "not_connected")
+        return await super().send(message)
+
+    def _id_of(self, message: OutboundMessage) -> str:
+        return own_id(message)
 
 
 def failing(error: Exception) -> Behaviour:

@@ -153,3 +153,88 @@ async def test_another_sessions_message_cannot_be_moved(autojump_clock: MockCloc
         await trio.sleep(1)
         await receive(sessions, status(MessageState.READ, message_id=sent.message_id))
         assert (await stored(house, sent.message_id)).state is MessageState.ACCEPTED
+
+
+async def test_a_retried_message_is_not_moved_by_what_became_of_its_former_attempt(
+    autojump_clock: MockClock,
+) -> None:
+    """Our id comes back with the statuses of every attempt: one that failed is told of again, and means nothing now.
+
+    Before the retry has its turn, while it is in the air, and once it is accepted; its own statuses count.
+    """
+    house = House()
+    async with house.run() as sessions:
+        await shop(sessions)
+        sent = (await sessions.messages.send(draft())).message
+        await sessions.messages.wait_for(sent, 10)
+        former = (await stored(house, sent.message_id)).provider_message_id
+        assert former is not None
+
+        async def hear_of_the_former() -> None:
+            for state in (MessageState.FAILED, MessageState.SENT):
+                await receive(sessions, status(state, provider_id=former, message_id=sent.message_id))
+
+        await receive(sessions, status(MessageState.FAILED, provider_id=former, message_id=sent.message_id))
+        assert (await stored(house, sent.message_id)).dead
+        house.world.latency = 5.0
+        sessions.actors.get(SessionId("shop")).outbox.allow(False)
+        await sessions.messages.retry_dead_letter(sent.message_id)
+        await hear_of_the_former()
+        assert (await stored(house, sent.message_id)).state is MessageState.QUEUED
+        sessions.actors.get(SessionId("shop")).outbox.allow(True)
+        await trio.sleep(2)
+        await hear_of_the_former()
+        assert (await stored(house, sent.message_id)).state is MessageState.SENDING
+        await trio.sleep(5)
+        await hear_of_the_former()
+        message = await stored(house, sent.message_id)
+        assert message.state is MessageState.ACCEPTED
+        own = message.provider_message_id
+        assert own not in (None, former)
+        await receive(
+            sessions, status(MessageState.DELIVERED, provider_id=str(own), message_id=sent.message_id)
+        )
+        assert (await stored(house, sent.message_id)).state is MessageState.DELIVERED
+    assert len(house.world.ledger) == 2
+
+
+async def test_a_failure_of_one_of_two_attempts_waits_until_it_is_known_whose_it_is(
+    autojump_clock: MockClock,
+) -> None:
+    """Of the first nobody knows the provider's id: its answer was lost. A person retried it."""
+    house = House()
+    house.world.script["*"] = [lost_answer(house.world)]
+    async with house.run() as sessions:
+        await shop(sessions)
+        sent = (await sessions.messages.send(draft())).message
+        await trio.sleep(1000)
+        assert (await stored(house, sent.message_id)).dead
+        house.world.latency = 5.0
+        house.world.next_id = "p-second"
+        await sessions.messages.retry_dead_letter(sent.message_id)
+        await trio.sleep(1)
+        for provider_id in ("p-first", "p-second"):
+            failed = status(MessageState.FAILED, provider_id=provider_id, message_id=sent.message_id)
+            await receive(sessions, failed)
+            assert (await stored(house, sent.message_id)).state is MessageState.SENDING
+        await trio.sleep(10)
+        message = await stored(house, sent.message_id)
+        assert (message.state, message.provider_message_id) == (MessageState.FAILED, "p-second")
+
+
+async def test_a_late_failure_of_the_first_attempt_does_not_undo_the_second(
+    autojump_clock: MockClock,
+) -> None:
+    """Once the second is accepted, its id tells them apart."""
+    house = House()
+    house.world.script["*"] = [lost_answer(house.world)]
+    async with house.run() as sessions:
+        await shop(sessions)
+        sent = (await sessions.messages.send(draft())).message
+        await trio.sleep(1000)
+        await sessions.messages.retry_dead_letter(sent.message_id)
+        await trio.sleep(5)
+        await receive(
+            sessions, status(MessageState.FAILED, provider_id="p-first", message_id=sent.message_id)
+        )
+        assert (await stored(house, sent.message_id)).state is MessageState.ACCEPTED
