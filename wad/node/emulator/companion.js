@@ -1,11 +1,11 @@
 /** A linked client as the server knows it: its public keys, its connection, and what it still has to take. */
 
-import { child, children, bytes, node } from './nodes.js'
+import { SERVER, bytes, child, children, node, seconds } from './nodes.js'
 
 const ID = 3
 const KEY = 32
 const STRIDE = ID + KEY
-const LOW = 10 // below so many one-time keys the server asks for more
+const LOW = 5 // below so many one-time keys the server asks for more; Baileys uploads only below 5
 
 export class Companion {
 	/** One-time keys, packed: 812 of them as objects would cost 200 accounts some 100 MB. */
@@ -71,7 +71,7 @@ export class Companion {
 			const id = `prekeys-${Date.now()}`
 			this.hold(
 				`notification:${id}`,
-				node('notification', { from: 's.whatsapp.net', id, type: 'encrypt', t: String(Math.floor(Date.now() / 1000)) }, [
+				node('notification', { from: SERVER, id, type: 'encrypt', t: seconds() }, [
 					node('count', { value: String(this.preKeyCount) }),
 				]),
 			)
@@ -122,7 +122,7 @@ export class Companion {
 			this.connection.send({ tag, attrs: { ...attrs, offline: String(count++) }, content })
 			item.sent++
 		}
-		this.connection.send(node('ib', { from: 's.whatsapp.net' }, [node('offline', { count: String(count) })]))
+		this.connection.send(node('ib', { from: SERVER }, [node('offline', { count: String(count) })]))
 	}
 
 	gone() {

@@ -9,7 +9,7 @@ import { proto } from '@whiskeysockets/baileys'
 import { CallError, log } from '../lines.js'
 import { Companion } from './companion.js'
 import { agree, keyPair, sign, verified } from './curve.js'
-import { bytes, child, node, seconds } from './nodes.js'
+import { SERVER, bytes, child, node, seconds } from './nodes.js'
 import { messageId, sealFor } from './contact.js'
 
 const ACCOUNT = Buffer.from([6, 0]) // what precedes a signature of the account over a device
@@ -59,12 +59,14 @@ export async function link(world, person, applicant, { identity, advSecret }) {
 	const blob = proto.ADVSignedDeviceIdentityHMAC.encode({ details: signed, hmac }).finish()
 	const reply = await patiently(
 		applicant.query(
-			node('iq', { from: 's.whatsapp.net', type: 'set', xmlns: 'md', t: seconds() }, [
+			node('iq', { from: SERVER, type: 'set', xmlns: 'md', t: seconds() }, [
 				node('pair-success', {}, [
 					node('device-identity', {}, blob),
 					node('device', { jid: person.jid('s.whatsapp.net', device), lid: person.jid('lid', device) }),
 					node('platform', { name: 'android' }),
-					node('biz', { name: '' }),
+					// A business account's name comes with the pairing. A private one's comes with settings that are not simulated,
+					// and a client without a name never says that it is available.
+					node('biz', { name: person.name }),
 				]),
 			]),
 		),
@@ -129,7 +131,7 @@ export async function enterCode(world, person, applicant, code) {
 	const ownWrapped = Buffer.concat([ownSalt, ownIv, closer.update(ephemeral.public), closer.final()])
 	const finished = new Promise((resolve) => (applicant.code.finish = resolve))
 	applicant.connection.send(
-		node('notification', { from: 's.whatsapp.net', id: messageId(), type: 'link_code_companion_reg', t: seconds() }, [
+		node('notification', { from: SERVER, id: messageId(), type: 'link_code_companion_reg', t: seconds() }, [
 			node('link_code_companion_reg', { stage: 'primary_hello' }, [
 				node('link_code_pairing_wrapped_primary_ephemeral_pub', {}, ownWrapped),
 				node('primary_identity_pub', {}, account.public),
@@ -202,8 +204,9 @@ export async function shareHistory(world, person, companion) {
 
 /** A client asks its phone for messages that it could not read; the phone has them all. */
 async function answerPeer(world, person, companion, message) {
-	const request = message.protocolMessage?.peerDataOperationRequestMessage
-	if (!request) return log('info', 'a client told its phone something', { phone: person.phone, fields: Object.keys(message.protocolMessage ?? message) })
+	const said = message.deviceSentMessage?.message ?? message
+	const request = said.protocolMessage?.peerDataOperationRequestMessage
+	if (!request) return log('info', 'a client told its phone something', { phone: person.phone, fields: Object.keys(said.protocolMessage ?? said) })
 	const results = []
 	for (const { messageKey } of request.placeholderMessageResendRequest ?? []) {
 		const found = person.messages.get(messageKey.id)

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 
-import { bytes, child, children, digits, node, number, seconds, text } from './nodes.js'
+import { SERVER, bytes, child, children, digits, node, number, seconds, text } from './nodes.js'
 import { codeRequest, shareHistory, unlink } from './phone.js'
 
 /** A refusal, as an iq of type error carries it. */
@@ -37,7 +37,7 @@ export async function answer(world, { companion, applicant, connection }, iq) {
 /** The client wants its queue. */
 async function ready(world, companion) {
 	if (world.setting(companion.person, 'offlinePreview')) {
-		companion.connection.send(node('ib', { from: 's.whatsapp.net' }, [node('offline_preview', { count: String(companion.pending.size), message: String(companion.pending.size) })]))
+		companion.connection.send(node('ib', { from: SERVER }, [node('offline_preview', { count: String(companion.pending.size), message: String(companion.pending.size) })]))
 	}
 	companion.activate()
 	if (companion.sentHistory || !world.setting(companion.person, 'history')) return

@@ -8,7 +8,7 @@ import { WebSocketServer } from 'ws'
 import { CallError, log } from '../lines.js'
 import { Connection } from './connection.js'
 import { Authority } from './noise.js'
-import { digits, node, seconds } from './nodes.js'
+import { SERVER, digits, node, seconds } from './nodes.js'
 import { applicantKeys, enterCode, link, parseQr } from './phone.js'
 import { answer } from './queries.js'
 import { route } from './routing.js'
@@ -93,7 +93,7 @@ export class Server {
 			} else this.#answer({ applicant, connection }, stanza)
 		}
 		connection.send(
-			node('iq', { from: 's.whatsapp.net', type: 'set', xmlns: 'md', id: randomBytes(8).toString('hex') }, [
+			node('iq', { from: SERVER, type: 'set', xmlns: 'md', id: randomBytes(8).toString('hex') }, [
 				node('pair-device', {}, refs.map((ref) => node('ref', {}, Buffer.from(ref)))),
 			]),
 		)

@@ -14,6 +14,10 @@ import { run } from './child.js'
 // libsignal prints session records; a test's output is no place for them.
 for (const name of ['log', 'info', 'warn', 'error', 'debug']) console[name] = () => {}
 
+// Baileys leaves timers of up to 60 s behind its closed sockets; no test shall wait for them.
+const { setTimeout: timer } = globalThis
+globalThis.setTimeout = (work, ms, ...args) => (ms > 15_000 ? timer(work, ms, ...args).unref() : timer(work, ms, ...args))
+
 B.Curve.verify = (key, bytes, signature) => verified(Buffer.from(key), bytes, signature)
 
 const silent = { level: 'silent', child: () => silent, trace() {}, debug() {}, info() {}, warn() {}, error() {}, fatal() {} }
@@ -194,6 +198,11 @@ export class Client {
 
 	message(id) {
 		return this.messages.first((each) => each.key.id === id && each.message, `message ${id}`)
+	}
+
+	/** What others said, in the order of hearing it: [upsert type, text]. */
+	get texts() {
+		return this.messages.items.filter(({ key }) => !key.fromMe).map(({ type, message }) => [type, message?.conversation])
 	}
 
 	ack(id) {
