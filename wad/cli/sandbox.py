@@ -18,7 +18,10 @@ from wad.cli.stop import Stop
 if TYPE_CHECKING:
     import httpx
 
+    from wad.sandbox.sandbox import Config
+
 DEFAULT_BIND: Final = "127.0.0.1:8081"
+_DATA_DIR: Final = Path("var/sandbox")
 _SHAKE_EVERY: Final = 2.0  # seconds between attempts to reach a callback that is not there yet
 
 
@@ -33,6 +36,7 @@ def _address(_: click.Context, __: click.Parameter, value: str) -> str:
     examples="""
     wad sandbox
     wad sandbox --bind 127.0.0.1:9000 --callback http://127.0.0.1:8080/webhooks/cloud_api
+    wad sandbox --no-web
     """
 )
 @click.option("--bind", default=DEFAULT_BIND, show_default=True, callback=_address, metavar="HOST:PORT",
@@ -41,34 +45,61 @@ def _address(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option("--ledger", type=click.Path(path_type=Path), metavar="FILE",
               help="Write down all that happens, as JSON lines.")  # fmt: skip
 @click.option("--allow-remote", is_flag=True, help="Let webhooks go beyond this machine.")
+@click.option("--web/--no-web", default=True, show_default=True,
+              help="WhatsApp Web as well, on the port after; it takes Node.")  # fmt: skip
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), default=_DATA_DIR, show_default=True,
+              metavar="DIR", help="Where WhatsApp Web's certificate and media are kept.")  # fmt: skip
 @json_option
-def sandbox(bind: str, callback: str | None, ledger: Path | None, allow_remote: bool, as_json: bool) -> None:
+def sandbox(
+    *,
+    bind: str,
+    callback: str | None,
+    ledger: Path | None,
+    allow_remote: bool,
+    web: bool,
+    data_dir: Path,
+    as_json: bool,
+) -> None:
     """Run a simulated WhatsApp, with a chat page.
 
-    Meta's Graph API with a business number and customers. Nothing of it reaches the real WhatsApp. On the page you write as a customer, and see what arrives.
+    Meta's Graph API with a business number and customers; and WhatsApp Web, with phones that you hold and people who write to them. Nothing of it reaches the real WhatsApp. On the page you write as a customer, and see what arrives.
     """
-    run(partial(_main, bind, callback, ledger, allow_remote=allow_remote, as_json=as_json), bind=bind)
+    from wad.sandbox.sandbox import Config
+    from wad.sandbox.web.emulator import WebConfig
+
+    config = Config(
+        ledger=ledger,
+        allow_remote=allow_remote,
+        web=WebConfig(bind=_next_port(bind), directory=data_dir) if web else None,
+    )
+    run(partial(_main, bind, callback, config, as_json=as_json), bind=bind)
 
 
-async def _main(
-    bind: str, callback: str | None, ledger: Path | None, *, allow_remote: bool, as_json: bool
-) -> None:
+def _next_port(bind: str) -> str:
+    """Where WhatsApp Web listens: the same on every start, so that a configuration stays good."""
+    host, _, port = bind.rpartition(":")
+    return f"{host}:{int(port) + 1 if 0 < int(port) < 65535 else 0}"
+
+
+async def _main(bind: str, callback: str | None, config: Config, *, as_json: bool) -> None:
     import httpx
     import trio
 
-    from wad.sandbox.sandbox import Config
+    from wad import log
     from wad.sandbox.serve import create_sandbox, serve_sandbox
 
+    log.setup("warning")
     try:
-        running = create_sandbox(Config(ledger=ledger, allow_remote=allow_remote))
+        running = create_sandbox(config)
     except OSError as error:
-        raise Stop(os.EX_CANTCREAT, f"{ledger} cannot be written: {error.strerror}") from error
+        raise Stop(os.EX_CANTCREAT, f"{config.ledger} cannot be written: {error.strerror}") from error
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             url = await nursery.start(partial(serve_sandbox, bind, sandbox=running))
             async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as control:
-                number = (await control.get("/_sandbox/state")).json()["numbers"][0]
-                _show(url, number, as_json=as_json)
+                state = (await control.get("/_sandbox/state")).json()
+                number = state["numbers"][0]
+                _show(url, number, state["web"], as_json=as_json)
                 if callback is not None:
                     nursery.start_soon(_call_back, control, number["phoneNumberId"], callback)
                 await anext(aiter(signals))
@@ -89,8 +120,8 @@ async def _call_back(control: httpx.AsyncClient, phone_number_id: str, url: str)
     progress(f"webhooks go to {url}")
 
 
-def _show(url: str, number: dict[str, Any], *, as_json: bool) -> None:
-    """Where it is, and what a gateway has to know of its number. These are names, not secrets."""
+def _show(url: str, number: dict[str, Any], web: dict[str, Any] | None, *, as_json: bool) -> None:
+    """Where it is, and what a gateway has to know of it. These are names, not secrets."""
     credentials = {
         "phoneNumberId": number["phoneNumberId"],
         "accessToken": number["accessTokens"][0],
@@ -98,11 +129,12 @@ def _show(url: str, number: dict[str, Any], *, as_json: bool) -> None:
         "verifyToken": number["verifyToken"],
     }
     if as_json:
-        show_json({"url": url, "credentials": credentials})
+        show_json({"url": url, "credentials": credentials, "web": web})
         return
     fields(
         {
             "chat page": f"{url}/",
+            "phones": f"{url}/phones" if web and web["running"] else None,
             "Graph API": url,
             "control": f"{url}/_sandbox/state",
             "number": f"{number['displayPhoneNumber']}, {number['verifiedName']}",
@@ -114,4 +146,17 @@ def _show(url: str, number: dict[str, Any], *, as_json: bool) -> None:
         f"  WAD_PROVIDERS__CLOUD_API__BASE_URL={url} wad serve\n"
         f"  wad sessions create demo --provider cloud_api \\\n    {options}"
     )
+    if web and web["running"]:
+        click.echo(
+            "\nto have a wad use WhatsApp Web as well, this in its configuration:\n"
+            "  providers:\n    baileys:\n"
+            f"      web_socket_url: {web['webSocketUrl']}\n"
+            f"      noise_root_key: {web['noiseRootKey']}\n"
+            f"      extra_ca: {web['extraCa']}\n"
+            "then make a session, and scan its QR code on the page of the phones:\n"
+            "  wad sessions create phone --provider baileys\n"
+            "  wad sessions connect phone && wad qr phone"
+        )
+    elif web:
+        progress(f"WhatsApp Web is left out: {web['missing']}")
     progress("Ctrl-C ends it; what it knows is gone then")
