@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from tests.store.harness import engine, place, secantus, store
-from wad.store.base import Delete, Engine, Insert, Query, Update
+from wad.store.base import Delete, Engine, Insert, Put, Query, Update
 
 __all__ = ["engine", "place", "secantus", "store"]
 
@@ -113,6 +113,86 @@ async def test_of_two_inserts_in_one_batch_one_wins(engine):
     assert sorted(results[:2], key=str) == [None, "idempotencyScope_idempotencyKey"]
     assert sorted(results[2:], key=str) == [None, "key"]
     assert len(await rows(engine)) == 2
+
+
+# --- put ------------------------------------------------------------------------------------------
+
+
+def key(name: str, seq: int, value: bytes = b"v", **columns):
+    return {
+        "id": f"s1/session/{name}",
+        "sessionId": "s1",
+        "kind": "session",
+        "seq": seq,
+        "value": value,
+        **columns,
+    }
+
+
+async def values(engine: Engine) -> dict[str, tuple[int, bytes]]:
+    return {
+        row["id"].rpartition("/")[2]: (row["seq"], bytes(row["value"]))
+        for row in await rows(engine, "baileys_keys")
+    }
+
+
+async def test_a_put_stands_whatever_stood_there(engine):
+    """Without a read before: a new row, or in place of an older one, in all its columns."""
+    assert await engine.write([Put("baileys_keys", key("a", 1, BYTES, kind="old"))]) == [None]
+    [found] = await rows(engine, "baileys_keys")
+    assert found == key("a", 1, BYTES, kind="old")
+    assert await engine.write([Put("baileys_keys", key("a", 2, b"new"))]) == [None]
+    [found] = await rows(engine, "baileys_keys")
+    assert found == key("a", 2, b"new")
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after the other"])
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1), (3, 3, 1)])
+async def test_of_two_puts_the_later_one_stands_in_whatever_order_they_arrive(engine, order, together):
+    """A write that was given up on may still arrive, after one that came after it."""
+    puts = [Put("baileys_keys", key("a", seq, b"%d" % seq)) for seq in order]
+    if together:
+        assert await engine.write(puts) == [None] * 3
+    else:
+        for put in puts:
+            assert await engine.write([put]) == [None]
+    assert await values(engine) == {"a": (3, b"3")}
+
+
+async def test_a_put_may_be_repeated(engine):
+    """Its answer was lost: the same again changes nothing, nor does it where a newer one stands."""
+    old, new = Put("baileys_keys", key("a", 1, b"old")), Put("baileys_keys", key("a", 2, b"new"))
+    for write in (old, old, new, new, old):
+        assert await engine.write([write]) == [None]
+    assert await values(engine) == {"a": (2, b"new")}
+
+
+async def test_a_batch_may_hold_puts_beside_everything_else(engine):
+    """Deletes go first: what is put in the same batch stays. Nobody else's row is touched."""
+    await engine.write(
+        [
+            Put("baileys_keys", key("a", 1)),
+            Put("baileys_keys", key("b", 1)),
+            Insert("messages", message("m1")),
+        ]
+    )
+    results = await engine.write(
+        [
+            Put("baileys_keys", key("a", 2, b"again")),
+            Delete("baileys_keys", {"id": ("s1/session/a", "s1/session/b")}),
+            Update("messages", "m1", 1, {"chat": "new", "rev": 2}),
+            Insert("messages", message("m1", rev=9)),
+        ]
+    )
+    assert results == [None, None, True, "key"]
+    assert await values(engine) == {"a": (2, b"again")}
+
+
+async def test_a_thousand_puts_are_one_batch(engine):
+    """As many keys as a pairing makes at once, some of them there already."""
+    await engine.write([Put("baileys_keys", key(str(n), 1)) for n in range(0, 812, 2)])
+    assert await engine.write([Put("baileys_keys", key(str(n), 2)) for n in range(812)]) == [None] * 812
+    assert await values(engine) == {str(n): (2, b"v") for n in range(812)}
 
 
 # --- update ---------------------------------------------------------------------------------------

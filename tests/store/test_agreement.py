@@ -12,7 +12,7 @@ import trio
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from wad.store.base import Delete, Insert, Query, Update, Write
+from wad.store.base import Delete, Insert, Put, Query, Update, Write
 from wad.store.memory import MemoryEngine
 from wad.store.sqlite import SQLiteEngine
 from wad.store.tables import TABLES
@@ -52,6 +52,14 @@ wheres = st.fixed_dictionaries(
     },
 )
 deletes = st.builds(Delete, st.just("messages"), wheres.filter(bool))
+puts = st.builds(
+    lambda name, seq: Put(
+        "baileys_keys", {"id": name, "sessionId": "s1", "kind": "k", "seq": seq, "value": b"%d" % seq}
+    ),
+    KEYS,
+    st.integers(1, 5),
+)
+unputs = st.builds(Delete, st.just("baileys_keys"), st.fixed_dictionaries({"id": KEYS}))
 queries = st.builds(
     partial(Query, table="messages"),
     where=wheres,
@@ -113,6 +121,10 @@ class Agreement(RuleBasedStateMachine):
         assert self.both("write", [write]) == [first]
         assert self.everything() == before
 
+    @rule(writes=st.lists(puts | unputs, max_size=6))
+    def write_keys(self, writes: list[Write]) -> None:
+        self.both("write", writes)
+
     @rule(query=queries)
     def find(self, query: Query) -> None:
         self.both("find", query)
@@ -130,7 +142,7 @@ class Agreement(RuleBasedStateMachine):
         self.everything()
 
     def everything(self):
-        return self.both("find", Query(table="messages"))
+        return self.both("find", Query(table="messages")), self.both("find", Query(table="baileys_keys"))
 
     def teardown(self) -> None:
         trio.run(self.sqlite.close)

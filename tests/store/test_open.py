@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.store.made import a_message, a_session, an_event, an_item
-from wad.models import InboxState, MessageQuery
+from wad.models import InboxState, MessageQuery, SessionId
 from wad.secrets import Vault, WrongMasterKey
 from wad.store.base import Delete, Insert, Query, StoreUnusable
 from wad.store.open import open_store
@@ -108,6 +108,7 @@ async def test_a_dump_is_loaded_into_another_store(place, target, tmp_path):
         item, stray = an_item(), an_item("", state=InboxState.DEAD)
         await source.add_inbox([item, stray])
         await source.add_events([event := an_event()])
+        await source.set_keys(SessionId("s1"), {"session": {"a": "1", "b": "2"}})
         dump = [row async for row in source.dump()]
         session = await source.session("s1")
 
@@ -122,6 +123,7 @@ async def test_a_dump_is_loaded_into_another_store(place, target, tmp_path):
         assert await other.inbox_item(item.message_id) == item
         assert await other.inbox_item(stray.message_id) == stray
         assert await other.events_after(0) == [event]
+        assert await other.keys(SessionId("s1"), "session", ["a", "b"]) == {"a": "1", "b": "2"}
         assert await other.message_by_idempotency("ops", "k1") == messages[1]
 
     [meta] = [row for table, row in dump if table == "meta" and row["name"] == "canary"]

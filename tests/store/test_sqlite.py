@@ -15,7 +15,7 @@ import trio
 
 from tests.store.made import a_message, a_session, an_item, inbound
 from wad.errors import StoreUnavailable
-from wad.models import Credentials, MessageQuery, Settings
+from wad.models import Credentials, MessageQuery, SessionId, Settings
 from wad.secrets import Vault
 from wad.store import sql
 from wad.store.base import Query, StoreUnusable
@@ -47,7 +47,7 @@ async def test_files_are_for_their_owner_alone(store, data):
 
 async def test_nothing_that_people_wrote_can_be_read_from_the_files(store, data):
     """Texts, credentials, secrets, answers: sealed in the file and in its log; ids and numbers are not."""
-    words = [f"canary{n}-{os.urandom(8).hex()}" for n in range(5)]
+    words = [f"canary{n}-{os.urandom(8).hex()}" for n in range(6)]
     await store.add_session(
         a_session(
             "s2", credentials=Credentials(accessToken=words[0]), settings=Settings(flow_secret=words[1])
@@ -61,6 +61,7 @@ async def test_nothing_that_people_wrote_can_be_read_from_the_files(store, data)
     item = an_item(event=event)
     await store.add_inbox([item])
     assert await store.save_inbox(item, item.moved(item.state, answer=[{"type": "text", "text": words[4]}]))
+    await store.set_keys(SessionId("s2"), {"creds": {"creds": words[5]}})
     files = b"".join(path.read_bytes() for path in data.iterdir())
     assert b"seen-reference" in files
     for word in words:
@@ -197,6 +198,14 @@ async def test_commits_are_durable_and_the_log_is_used(store):
             Query(table="parked", where={"sessionId": "s", "providerMessageId": "p"}, order="createdAt"),
             "parked_sessionId_providerMessageId (sessionId=? AND providerMessageId=?)",
         ),
+        (
+            Query(table="baileys_keys", where={"id": ("s/k/1", "s/k/2")}),
+            "sqlite_autoindex_baileys_keys_1 (id=?)",
+        ),
+        (
+            Query(table="baileys_keys", where={"sessionId": "s"}, order="seq"),
+            "baileys_keys_sessionId_kind (sessionId=?)",
+        ),
         (Query(table="events", after=5, limit=500), "INTEGER PRIMARY KEY (rowid>?)"),
         (Query(table="sessions", after="s", limit=500), "sqlite_autoindex_sessions_1 (sessionId>?)"),
         (
@@ -270,3 +279,51 @@ async def test_what_was_acknowledged_is_there_after_a_kill_9(tmp_path):
             moved = [m for m, state in acknowledged.items() if state == "sending"]
             assert {found[message_id].state for message_id in moved} == {"sending"}
     assert len(acknowledged) > 1000
+
+
+_KEY_WRITER = """
+import os, sys, trio
+from pathlib import Path
+from tests.store.made import a_session
+from wad.secrets import Vault
+from wad.store.open import open_store
+
+async def main():
+    async with open_store("embedded", data_dir=Path(sys.argv[1]), vault=Vault(bytes(32))) as store:
+        if await store.session("s1") is None:
+            await store.add_session(a_session())
+        n = int((await store.keys("s1", "creds", ["creds"])).get("creds", 0))
+        while True:
+            n += 1
+            keys = {f"{i}.0": str(n) for i in range(100)}
+            await store.set_keys("s1", {"creds": {"creds": str(n)}, "session": keys, "pre-key": {str(n): "k", str(n - 1): None}})
+            os.write(1, f"{n}\\n".encode())
+
+trio.run(main)
+"""
+
+
+async def test_what_one_call_sets_stands_or_falls_together_in_a_kill_9(tmp_path):
+    """Identity, ratchets and what was used up are of one moment, and of one that was acknowledged or came after."""
+    for round_ in range(5):
+        with subprocess.Popen(  # noqa: ASYNC220  nothing else runs here
+            [sys.executable, "-c", _KEY_WRITER, str(tmp_path / "data")],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parent.parent.parent,
+        ) as process:
+            assert process.stdout is not None
+            for count, line in enumerate(process.stdout):
+                acknowledged = int(line)
+                if count == 20 + 17 * round_:
+                    process.send_signal(signal.SIGKILL)
+                    break
+            for line in process.stdout:
+                if line.endswith(b"\n"):
+                    acknowledged = int(line)
+        async with open_store("embedded", data_dir=tmp_path / "data", vault=Vault(bytes(32))) as store:
+            [creds] = (await store.keys(SessionId("s1"), "creds", ["creds"])).values()
+            ratchets = await store.keys(SessionId("s1"), "session", [f"{i}.0" for i in range(100)])
+            unused = await store.keys(SessionId("s1"), "pre-key", [str(n) for n in range(int(creds) + 2)])
+        assert int(creds) >= acknowledged
+        assert set(ratchets.values()) == {creds}
+        assert unused == {creds: "k"}

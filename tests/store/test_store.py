@@ -37,11 +37,12 @@ from wad.models import (
     new_rev,
     utc_now,
 )
-from wad.store.base import Query, Update
+from wad.store.base import Put, Query, Update
 from wad.store.store import Retention, Store
 
 replace = msgspec.structs.replace
 FAR = timedelta(days=365)
+S1 = SessionId("s1")
 
 
 @pytest.fixture
@@ -162,6 +163,7 @@ async def test_deleting_a_session_removes_all_that_is_kept_of_it(store, s1):
         await store.park(session_id, [a_status("wamid.1")])
         await store.add_events([an_event(session_id=SessionId(session_id))])
         await store.add_media([a_media(session_id)])
+        await store.set_keys(session_id, {"creds": {"creds": "{}"}})
     await store.delete_session("s1")
     await store.delete_session("s1")  # once more changes nothing
     for table, left in [
@@ -171,6 +173,7 @@ async def test_deleting_a_session_removes_all_that_is_kept_of_it(store, s1):
         ("parked", 1),
         ("events", 1),
         ("media", 1),
+        ("baileys_keys", 1),
     ]:
         rows = await store._engine.find(Query(table=table))
         assert [row["sessionId"] for row in rows] == ["s2"] * left, table
@@ -178,6 +181,61 @@ async def test_deleting_a_session_removes_all_that_is_kept_of_it(store, s1):
         await store.add_messages([a_message("s1")])
     again = await store.add_session(a_session("s1"))
     assert again.data_key != s1.data_key
+
+
+# --- a session's own keys -------------------------------------------------------------------------
+
+
+async def test_keys_come_back_as_they_were_set(store, s1):
+    """By kind and name, whatever is in either; those that are not there are left out."""
+    long = "x" * 200_000
+    await store.set_keys(
+        S1, {"session": {"1/2:3.0": "niño ✓ \0", "b.0": long}, "sender-key": {"b.0": "other"}}
+    )
+    assert await store.keys(S1, "session", ["1/2:3.0", "b.0", "c.0"]) == {"1/2:3.0": "niño ✓ \0", "b.0": long}
+    assert await store.keys(S1, "sender-key", ["b.0"]) == {"b.0": "other"}
+    with pytest.raises(ValueError, match="no slash"):
+        await store.keys(S1, "session/1", ["2:3.0"])
+    assert await store.keys(S1, "session", []) == {}
+
+
+async def test_a_key_is_set_anew_and_removed(store, s1):
+    """None removes, also what was not there; the other session's stay."""
+    await store.add_session(a_session("s2"))
+    for session_id in (S1, SessionId("s2")):
+        await store.set_keys(session_id, {"session": {"a": "1", "b": "1"}})
+    await store.set_keys(S1, {"session": {"a": "2", "b": None, "never": None}})
+    assert await store.keys(S1, "session", ["a", "b", "never"]) == {"a": "2"}
+    await store.clear_keys(S1)
+    assert await store.keys(S1, "session", ["a"]) == {}
+    assert await store.keys(SessionId("s2"), "session", ["a", "b"]) == {"a": "1", "b": "1"}
+
+
+async def test_the_812_keys_of_a_pairing_are_set_at_once(store, s1):
+    """And 1,500 removed."""
+    many = {str(n): f"key {n}" for n in range(812)}
+    await store.set_keys(S1, {"pre-key": many, "creds": {"creds": "{}"}})
+    assert await store.keys(S1, "pre-key", list(many)) == many
+    await store.set_keys(S1, {"pre-key": dict.fromkeys(map(str, range(1500)))})
+    assert await store.keys(S1, "pre-key", list(many)) == {}
+
+
+async def test_a_key_in_the_place_of_another_does_not_open(store, s1, caplog):
+    """What is sealed as one name is that name's alone: whoever writes to the database cannot swap identities."""
+    await store.set_keys(S1, {"session": {"a": "mine", "b": "other"}})
+    mine, other = sorted(await store._engine.find(Query(table="baileys_keys")), key=lambda row: row["id"])
+    await store._engine.write(
+        [Put("baileys_keys", {**mine, "value": other["value"], "seq": mine["seq"] + 1})]
+    )
+    assert await store.keys(S1, "session", ["a", "b"]) == {"b": "other"}
+    assert "unreadable_row" in caplog.text
+
+
+async def test_keys_of_no_session_are_refused(store):
+    """They would be sealed with nothing."""
+    with pytest.raises(NotFound):
+        await store.set_keys(S1, {"creds": {"creds": "{}"}})
+    assert await store.keys(S1, "creds", ["creds"]) == {}
 
 
 # --- outbound messages ----------------------------------------------------------------------------

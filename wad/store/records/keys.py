@@ -9,7 +9,9 @@ from wad.store.records.values import unreadable
 
 
 def key_id(session_id: str, kind: str, name: str) -> str:
-    """Neither session ids nor kinds hold a slash: no two keys have one id."""
+    """No two keys have one id, for neither session ids nor kinds hold a slash. Raises ValueError."""
+    if "/" in kind:
+        raise ValueError(f"a kind of key has no slash: {kind!r}")
     return f"{session_id}/{kind}/{name}"
 
 
