@@ -369,6 +369,17 @@ def test_a_groups_receipt_says_who_and_when(receipt, state):
 
 
 def test_a_late_acknowledgement_settles_the_send():
-    assert status_of_ack(OURS, None, NOW).state is MessageState.SENT
-    refused = status_of_ack(OURS, 463, NOW)
+    taken, refused = status_of_ack(OURS, None, NOW), status_of_ack(OURS, 463, NOW)
+
+    assert taken is not None
+    assert taken.state is MessageState.SENT
+    assert refused is not None
     assert (refused.state, refused.error and refused.error.code) == (MessageState.FAILED, "reachout_locked")
+
+
+def test_a_refusal_that_another_try_mends_is_no_end_of_the_message():
+    """Whoever sends it hears of it and tries again; a status would be the last word."""
+    update = {"key": MINE, "update": {"status": 0, "messageStubParameters": ["479"]}}
+
+    assert status_of_update(update, NOW) is None
+    assert status_of_ack(OURS, "479", NOW) is None

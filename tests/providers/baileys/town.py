@@ -150,9 +150,14 @@ class Town:
                 await sessions.restore()
                 yield Life(sessions, kind, store)
 
-    async def create(self, life: Life, session_id: str = "shop") -> Status:
+    async def begin(self, life: Life, session_id: str = "shop") -> None:
+        """Create a session, which then connects."""
         new = NewSession(provider="baileys", session_id=SessionId(session_id), credentials=Credentials())
         await life.sessions.create(new)
+
+    async def create(self, life: Life, session_id: str = "shop") -> Status:
+        """Create a session; its status once it waits for a phone."""
+        await self.begin(life, session_id)
         return await life.in_state(SessionState.PAIRING, session_id)
 
     async def pair(self, life: Life, session_id: str = "shop", phone: str = SHOP) -> Status:

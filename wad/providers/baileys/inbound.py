@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from wad.errors import Verdict
 from wad.models import (
     AccountEvent,
     ChatId,
@@ -286,7 +287,10 @@ def _context(inside: Opened, place: _Place, known: Known) -> dict[str, Any] | No
 
 
 def status_of_update(entry: Mapping[str, Any], now: datetime) -> StatusUpdate | None:
-    """One of `messages.update`: a state, or nothing that wad tells."""
+    """One of `messages.update`: a state, or nothing that wad tells.
+
+    A refusal that another try may mend is no end of the message: whoever sends it hears of it, and tries again.
+    """
     key = Key.of(_object(entry.get("key")))
     update = _object(entry.get("update"))
     status = update.get("status")
@@ -294,12 +298,16 @@ def status_of_update(entry: Mapping[str, Any], now: datetime) -> StatusUpdate | 
     if key is None or not key.from_me or state is None:
         return None
     parameters = update.get("messageStubParameters")
-    code = parameters[0] if isinstance(parameters, list) and parameters else None
+    error = None
+    if state is MessageState.FAILED:
+        error = failure_of(parameters[0] if isinstance(parameters, list) and parameters else None)
+        if error.retryable:
+            return None
     return StatusUpdate(
         provider_message_id=key.id,
         state=state,
         at=now,
-        error=failure_of(code) if state is MessageState.FAILED else None,
+        error=error,
         recipient=person_of(key.chat) if is_person(key.chat) else None,
     )
 
@@ -326,11 +334,13 @@ def status_of_receipt(entry: Mapping[str, Any], known: Known) -> StatusUpdate | 
     return None
 
 
-def status_of_ack(message_id: str, error: Any, now: datetime) -> StatusUpdate:
-    """The server's word on a message whose send had been given up."""
+def status_of_ack(message_id: str, error: Any, now: datetime) -> StatusUpdate | None:
+    """The server's word on a message whose send had been given up; None where it is to be sent again anyhow."""
     if error in (None, "", 0):
         return StatusUpdate(provider_message_id=message_id, state=MessageState.SENT, at=now)
     failed = failure_of(error)
+    if failed.retryable:
+        return None
     return StatusUpdate(provider_message_id=message_id, state=MessageState.FAILED, at=now, error=failed)
 
 
@@ -339,7 +349,7 @@ def failure_of(code: Any) -> Failure:
     rule = ACKS.get(number) if number is not None else None
     if rule is None:
         return Failure("provider_rejected", "WhatsApp refused it", None if code is None else str(code)[:50])
-    return Failure(rule.code, rule.detail, str(number))
+    return Failure(rule.code, rule.detail, str(number), rule.verdict is not Verdict.REJECTED)
 
 
 # --- reading --------------------------------------------------------------------------------------
