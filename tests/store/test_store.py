@@ -602,6 +602,22 @@ async def test_media_are_found_by_their_id(store, s1):
     assert await store.media("other") is None
 
 
+async def test_a_files_id_at_its_provider_is_stored_sealed(store, s1):
+    """WhatsApp Web's hold the key that opens the file."""
+    await store.add_media([a_media("s1", provider_media_id="wa:its-key")])
+    rows = [row async for table, row in store.dump() if table == "media"]
+    assert [row["request"].count("its-key") for row in rows] == [0]
+
+
+async def test_a_file_of_before_ids_were_sealed_is_found(store, s1):
+    """Rows stay as they were written."""
+    media = a_media("s1")
+    plain = msgspec.json.encode(media).decode()
+    row = {"mediaId": media.media_id, "sessionId": "s1", "expiresAt": 0, "request": plain}
+    await store.load("media", [row])
+    assert await store.media(media.media_id) == media
+
+
 # --- keeping house --------------------------------------------------------------------------------
 
 

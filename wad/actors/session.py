@@ -532,6 +532,12 @@ class SessionActor:
         message = found.get(provider_message_id)
         return None if message is None else message.content
 
+    async def received_content(self, provider_message_id: str) -> Content | None:
+        item = await self._services.patient.inbox_by_dedupe(
+            self.session.session_id, f"m:{provider_message_id}"
+        )
+        return item.event.content if item is not None and isinstance(item.event, InboundMessage) else None
+
     async def received(self, events: Sequence[Inbound]) -> None:
         """Store what came in, whoever carried it. On return it is on disk. Raises StoreUnavailable."""
         if not events:

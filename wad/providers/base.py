@@ -139,6 +139,9 @@ class Link(Protocol):
     async def sent_content(self, provider_message_id: str) -> Content | None:
         """What was sent under that id, for a recipient who could not read it. Known from `accepted` on."""
 
+    async def received_content(self, provider_message_id: str) -> Content | None:
+        """What came in under that id, for a message that quotes it."""
+
 
 class Connection(Protocol):
     async def connect(self) -> Proof | None:

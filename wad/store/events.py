@@ -32,8 +32,12 @@ class MediaStore(Core):
 
     async def add_media(self, media: Sequence[Media]) -> None:
         """A file that is known already stays as it is."""
-        await self._write([Insert("media", records.media_row(one)) for one in media])
+        await self._need_keys(one.session_id for one in media)
+        await self._write([Insert("media", records.media_row(one, self._vault)) for one in media])
 
     async def media(self, media_id: str) -> Media | None:
         rows = await self._find(Query(table="media", where={"mediaId": media_id}))
-        return records.media_of(rows[0]) if rows else None
+        if not rows:
+            return None
+        await self._learn_keys([rows[0]["sessionId"]])
+        return records.media_of(rows[0], self._vault)

@@ -234,9 +234,7 @@ class BaileysConnection:
         """What the message called *name* holds: one of ours, or one that came in."""
         if "/" not in name:
             return self._in_air.get(name) or await self._link.sent_content(name)
-        received = getattr(self._link, "received_content", None)
-        content: Content | None = await received(name) if received is not None else None
-        return content
+        return await self._link.received_content(name)
 
     async def mark_read(self, provider_message_id: str, *, typing: bool) -> None:
         key = Key.named(provider_message_id, "")

@@ -1,26 +1,47 @@
-"""Media, and their rows."""
+"""Media, and their rows. The provider's id is sealed: of WhatsApp Web's it is the key that opens the file."""
 
 from __future__ import annotations
 
+import base64
 from typing import Final
 
 import msgspec
 
 from wad.models import Media
+from wad.secrets import Unreadable, Vault
 from wad.store.base import Row
-from wad.store.records.values import ms, to_json
+from wad.store.records.values import ms, to_json, unreadable
 
 _media: Final = msgspec.json.Decoder(Media)
 
+#: Before a sealed id, in base64. Rows of before 0.2 hold it as it is; no provider's id begins so.
+_SEALED: Final = "sealed:"
 
-def media_row(media: Media) -> Row:
+
+def media_row(media: Media, vault: Vault) -> Row:
+    sealed = vault.seal(media.session_id, _field(media.media_id), media.provider_media_id.encode())
+    hidden = _SEALED + base64.b64encode(sealed).decode()
     return {
         "mediaId": media.media_id,
         "sessionId": media.session_id,
         "expiresAt": ms(media.expires_at),
-        "request": to_json(media).decode(),
+        "request": to_json(msgspec.structs.replace(media, provider_media_id=hidden)).decode(),
     }
 
 
-def media_of(row: Row) -> Media:
-    return _media.decode(row["request"])
+def media_of(row: Row, vault: Vault) -> Media | None:
+    """None where its id does not open: nobody can fetch that file any more."""
+    media = _media.decode(row["request"])
+    if not media.provider_media_id.startswith(_SEALED):
+        return media
+    try:
+        sealed = base64.b64decode(media.provider_media_id.removeprefix(_SEALED))
+        opened = vault.open(media.session_id, _field(media.media_id), sealed)
+    except Unreadable as error:
+        unreadable("media", media.media_id, media.session_id, error)
+        return None
+    return msgspec.structs.replace(media, provider_media_id=opened.decode())
+
+
+def _field(media_id: str) -> str:
+    return f"media.provider_media_id/{media_id}"
