@@ -212,13 +212,15 @@ class Dialog360(HttpProvider):
 
 
 class Baileys(Section):
+    """WhatsApp Web. Its sessions have no credentials here: a phone pairs each."""
+
     web_socket_url: WebSocketUrl = "wss://web.whatsapp.com/ws/chat"
     sessions_per_bridge: Annotated[Count, Field(ge=1)] = 20
-    node: Path | None = None  # unset: `node` on the PATH
-    client_version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] | None = None
-    noise_root_key: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
-    extra_ca: ExistingFile | None = None
-    rate: Rate = 1
+    node: Path | None = None  # unset: the one of `wad[node]`, else `node` on the PATH
+    client_version: Annotated[str, Field(pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,15}$")] | None = None
+    noise_root_key: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None  # a simulated network's
+    extra_ca: ExistingFile | None = None  # trusted besides the usual ones; a simulated network's media host
+    rate: Rate = 1  # sends a second of one number: WhatsApp tells no limit, and bans who writes like a machine
     burst: Annotated[Count, Field(ge=1)] = 3
 
 

@@ -97,6 +97,7 @@ class BaileysConnection:
         self, session: Session, link: Link, *, bridges: Bridges, shelf: Shelf, settings: Settings
     ) -> None:
         self.name = wire_name(session.session_id)
+        self._session_id = session.session_id
         self._link = link
         self._bridges = bridges
         self._shelf = shelf
@@ -188,7 +189,7 @@ class BaileysConnection:
             try:
                 await child.call("close", {"session": self.name}, timeout=_LET_GO)
             except (ChildError, ChildGone, ChildTimeout) as error:
-                log.warning("close_failed", extra={"session_id": self.name, "detail": str(error)})
+                log.warning("close_failed", extra={"session_id": self._session_id, "detail": str(error)})
         self._proof = self._pairing = None
         self._bridges.leave(self)
 
@@ -419,12 +420,18 @@ class BaileysConnection:
         error = closes.error_of(rule, status, reason, data)
         log.info(
             "socket_closed",
-            extra={"session_id": self.name, "provider_code": error.provider_code, "reason": error.code},
+            extra={
+                "session_id": self._session_id,
+                "provider_code": error.provider_code,
+                "reason": error.code,
+            },
         )
         if rule.code == "provider_failed":
             self._unexplained += 1
             if self._unexplained % _SUSPICIOUS == 0:
-                log.error("closes_unexplained", extra={"session_id": self.name, "count": self._unexplained})
+                log.error(
+                    "closes_unexplained", extra={"session_id": self._session_id, "count": self._unexplained}
+                )
         was_up = self._is_up
         self._proof = self._pairing = None
         if rule.verdict is Verdict.NEEDS_PERSON:
@@ -482,14 +489,16 @@ class BaileysConnection:
             case "groups.update":
                 found += [_group_event(group, now) for group in args["groups"]]
             case other:
-                log.warning("bridge_event_unknown", extra={"session_id": self.name, "operation": other})
+                log.warning(
+                    "bridge_event_unknown", extra={"session_id": self._session_id, "operation": other}
+                )
         return [each for each in found if each is not None]
 
     def _event(self, message: Mapping[str, Any], known: Known) -> Inbound | None:
         try:
             return event_of(message, known)
         except Exception:  # a bug of ours: the message is kept as it came, and the next one is not held up
-            log.exception("message_unreadable", extra={"session_id": self.name})
+            log.exception("message_unreadable", extra={"session_id": self._session_id})
             key = message.get("key") or {}
             return AccountEvent(
                 type="provider.event",

@@ -14,7 +14,7 @@ from wad.store.records.values import ms, to_json, unreadable
 
 _media: Final = msgspec.json.Decoder(Media)
 
-#: Before a sealed id, in base64. Rows of before 0.2 hold it as it is; no provider's id begins so.
+#: Before a sealed id, in base64. Older rows hold it as it is; no provider's id begins so.
 _SEALED: Final = "sealed:"
 
 
