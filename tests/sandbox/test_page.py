@@ -1,4 +1,4 @@
-"""The chat page: served with a strict policy, whole, and told what happens."""
+"""The two pages: served with a strict policy, whole, and told what happens."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import re
 from importlib.resources import files
 
 import msgspec
+import pytest
 import trio
 
 from tests.sandbox.place import ANA, NUMBER, place
 from tests.sandbox.test_faults import served
 
 PAGE = files("wad.sandbox") / "page"
+#: Each page, and the script that is its own.
+PAGES = {"index.html": "page.js", "phones.html": "phones.js"}
 
 
-async def test_the_page_is_served_with_a_strict_policy() -> None:
+@pytest.mark.parametrize("path", ["/", "/phones"])
+async def test_a_page_is_served_with_a_strict_policy(path: str) -> None:
     """Nothing from elsewhere, nothing inline, in no frame; every part of it is there."""
     async with place() as here:
-        answer = await here.client.get("/")
+        answer = await here.client.get(path)
         policy = answer.headers["content-security-policy"]
         assert policy.startswith("default-src 'self';")
         assert "unsafe" not in policy
@@ -31,25 +35,31 @@ async def test_the_page_is_served_with_a_strict_policy() -> None:
                 assert (await here.client.get(f"/page/{name}")).status_code == 200, name
 
 
-def test_the_page_obeys_its_own_policy() -> None:
-    """No inline script, style or handler in the HTML, and no HTML made of text in the script."""
-    html = (PAGE / "index.html").read_text()
-    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", html)
-    for script in ("page.js", "parts.js"):
+def test_the_pages_obey_their_own_policy() -> None:
+    """No inline script, style or handler in the HTML, and no HTML made of text in the scripts."""
+    for page in PAGES:
+        html = (PAGE / page).read_text()
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", html)
+    for script in (*PAGES.values(), "parts.js"):
         text = (PAGE / script).read_text()
         assert not re.search(r"innerHTML\s*[+=]|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
 
 
-def test_every_control_of_the_page_has_a_name() -> None:
-    """A button with nothing but an icon says what it does; a field has its label."""
-    html = (PAGE / "index.html").read_text()
+@pytest.mark.parametrize("page", PAGES)
+def test_every_control_of_a_page_has_a_name(page: str) -> None:
+    """A button with nothing but an icon says what it does; a field has its label; an icon is one there is."""
+    html = (PAGE / page).read_text()
     for button in re.findall(r"<button[^>]*>.*?</button>", html, re.DOTALL):
         text = re.sub(r"<svg.*?</svg>|<[^>]+>", "", button, flags=re.DOTALL).strip()
         assert text or "aria-label=" in button or 'id="window"' in button, button
     ids = set(re.findall(r'\bid="([^"]+)"', html))
-    for script in ("page.js", "parts.js"):
-        for name in re.findall(r'\$\("([^"]+)"\)', (PAGE / script).read_text()):
+    icons = set(re.findall(r'\bid="i-([^"]+)"', (PAGE / "icons.svg").read_text()))
+    assert set(re.findall(r'href="#i-([^"]+)"', html)) <= icons
+    for script in (PAGES[page], "parts.js"):
+        text = (PAGE / script).read_text()
+        for name in re.findall(r'\$\("([^"]+)"\)', text):
             assert name in ids, (script, name)
+        assert set(re.findall(r'\bicon\("([^"]+)"', text)) <= icons, script
 
 
 async def test_media_of_a_business_cannot_become_a_page() -> None:

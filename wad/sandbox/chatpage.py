@@ -1,4 +1,4 @@
-"""The chat page: three static files, a stream of what happens, and the media it shows."""
+"""The two pages, of the Cloud API and of WhatsApp Web: static files, a stream of what happens, and the media they show."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import trio
 from quart import Blueprint, Response
+
+from wad.sandbox.web.emulator import NotRunning
 
 if TYPE_CHECKING:
     from wad.sandbox.sandbox import Sandbox
@@ -25,10 +27,13 @@ _HEADERS: Final = {
 }
 _FILES: Final = {
     "index.html": "text/html; charset=utf-8",
+    "phones.html": "text/html; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
+    "phones.js": "text/javascript; charset=utf-8",
     "parts.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "icons.svg": "image/svg+xml",
 }
 
 #: What the page may show in place. Anything else a browser is told to save.
@@ -42,19 +47,28 @@ def page_routes(sandbox: Sandbox) -> Blueprint:
     async def index() -> Response:
         return _file("index.html")
 
-    @routes.get("/page/<any('page.js', 'parts.js', 'page.css', 'icon.svg'):name>")
+    @routes.get("/phones")
+    async def phones() -> Response:
+        return _file("phones.html")
+
+    @routes.get("/page/<name>")
     async def asset(name: str) -> Response:
-        return _file(name)
+        return _file(name) if name in _FILES else Response("no such file", 404, _HEADERS)
 
     @routes.get("/_sandbox/media/<media_id>")
     async def media(media_id: str) -> Response:
         found = sandbox.network.media.get(media_id)
-        if found is None:
-            return Response("no such media", 404, _HEADERS, content_type="text/plain")
-        headers = dict(_HEADERS)
-        if not found.mime_type.startswith(_SHOWN):
-            headers["Content-Disposition"] = "attachment"
-        return Response(found.data, 200, headers, content_type=found.mime_type)
+        return _no_media() if found is None else _media(found.mime_type, found.data)
+
+    @routes.get("/_sandbox/web/media/<phone>/<message_id>")
+    async def web_media(phone: str, message_id: str) -> Response:
+        """The file of a message of WhatsApp Web, as the phone that has it opened it."""
+        try:
+            if sandbox.web is not None:
+                return _media(*await sandbox.web.media(phone, message_id))
+        except (ValueError, NotRunning):
+            pass
+        return _no_media()
 
     @routes.get("/_sandbox/events")
     async def events() -> Response:
@@ -65,6 +79,17 @@ def page_routes(sandbox: Sandbox) -> Blueprint:
         return response
 
     return routes
+
+
+def _media(mime_type: str, data: bytes) -> Response:
+    headers = dict(_HEADERS)
+    if not mime_type.startswith(_SHOWN):
+        headers["Content-Disposition"] = "attachment"
+    return Response(data, 200, headers, content_type=mime_type)
+
+
+def _no_media() -> Response:
+    return Response("no such media", 404, _HEADERS, content_type="text/plain")
 
 
 def _file(name: str) -> Response:

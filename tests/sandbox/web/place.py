@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import trio
 
@@ -68,9 +67,19 @@ async def record(here: Place, message_id: str, good: Any) -> dict[str, Any]:
             await trio.sleep(0.02)
 
 
+def text_in(text: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether a batch of messages has this text."""
+
+    def found(args: dict[str, Any]) -> bool:
+        said = [each.get("message") or {} for each in args["messages"]]
+        return any(
+            text in (each.get("conversation") or (each.get("extendedTextMessage") or {}).get("text") or "")
+            for each in said
+        )
+
+    return found
+
+
 def post(here: Place, path: str, body: Any) -> Any:
     """A request whose answer is looked at, not only taken."""
     return here.client.post(f"/_sandbox/{path}", json=body)
-
-
-__all__ = ["ANA", "LUIS", "PHONE", "Client", "httpx", "linked", "needs_node", "post", "record", "web"]

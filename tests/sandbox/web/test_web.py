@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from tests.sandbox.web.place import ANA, PHONE, linked, needs_node, record
+from tests.sandbox.web.place import ANA, PHONE, linked, needs_node, record, text_in
 
 pytestmark = needs_node
-
-
-def inbound(text: str) -> Any:
-    """Whether a batch of messages has this text."""
-    return lambda args: any(
-        text in ((each.get("message") or {}).get("conversation") or "") for each in args["messages"]
-    )
 
 
 async def test_a_phone_scans_and_the_two_talk(tmp_path: Path) -> None:
@@ -23,7 +15,7 @@ async def test_a_phone_scans_and_the_two_talk(tmp_path: Path) -> None:
         [phone] = (await here.control("GET", "web"))["phones"]
         assert [each["connected"] for each in phone["clients"]] == [True]
         said = await here.post("web/say", {"from": f"+{ANA}", "to": PHONE, "text": "hola"})
-        await client.until("messages", inbound("hola"))
+        await client.until("messages", text_in("hola"))
         entry = await record(here, said["id"], lambda each: each["received"])
         assert (entry["direction"], entry["account"], entry["from"]) == ("in", PHONE, ANA)
         sent = "3EB0AAAAAAAAAAAAAAAAAA"

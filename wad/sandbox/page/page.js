@@ -100,7 +100,7 @@ async function openChat(chat, { keep = false } = {}) {
 }
 
 function drawEmpty() {
-  $("log").replaceChildren(h("li", { class: "empty" }, h("p", {}, h("b", {}, "Choose a customer"), " and write to the business as they would.")));
+  $("log").replaceChildren(h("div", { class: "empty" }, h("p", {}, h("b", {}, "Choose a customer"), " and write to the business as they would.")));
 }
 
 function drawWindow() {
@@ -121,12 +121,12 @@ function drawLog() {
   for (const message of state.messages.values()) {
     if (message.type === "reaction" && state.messages.has(message.content?.message_id)) continue;
     const today = day(message.at);
-    if (today !== lastDay) { rows.push(h("li", { class: "day" }, today)); lastDay = today; side = null; }
+    if (today !== lastDay) { rows.push(h("div", { class: "day" }, today)); lastDay = today; side = null; }
     rows.push(drawMessage(message, message.direction !== side));
     side = message.direction;
   }
   if (!rows.length) {
-    rows.push(h("li", { class: "empty" }, h("p", {}, "Nothing said yet. Write as ", h("b", {}, nameOf(state.chat)), ": that opens the 24-hour window, and the business hears it by webhook.")));
+    rows.push(h("div", { class: "empty" }, h("p", {}, "Nothing said yet. Write as ", h("b", {}, nameOf(state.chat)), ": that opens the 24-hour window, and the business hears it by webhook.")));
   }
   log.replaceChildren(...rows);
   toEnd();
@@ -160,7 +160,7 @@ function drawMessage(message, turn) {
   const body = message.type in DRAW ? DRAW[message.type](message.content ?? {}, message) : [h("p", { class: "kind" }, NAMES[message.type] ?? message.type)];
   const bar = body.find((part) => part?.classList?.contains("actions")) ?? null;
   const wide = ["interactive", "template", "location", "contacts", "document", "order"].includes(message.type);
-  return h("li", { id: message.wamid, class: `msg ${message.direction}${turn ? " turn" : ""}${emoji.length ? " reacted" : ""}` },
+  return h("div", { id: message.wamid, class: `msg ${message.direction}${turn ? " turn" : ""}${emoji.length ? " reacted" : ""}` },
     h("div", { class: `bubble${wide ? " wide" : ""}` },
       message.direction === "in" && state.groups.has(state.chat) ? h("p", { class: "sender" }, nameOf(message.sender)) : null,
       quoted(message), ...body.filter((part) => part !== bar), meta(message), bar,

@@ -15,6 +15,12 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+// The icons are one file for both pages, and part of the document: fetched one by one they would flicker.
+const icons = new DOMParser().parseFromString(await (await fetch("/page/icons.svg")).text(), "image/svg+xml").documentElement;
+icons.setAttribute("hidden", "");
+icons.setAttribute("aria-hidden", "true");
+document.body.prepend(document.adoptNode(icons));
+
 export function icon(name, label) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
@@ -169,8 +175,12 @@ const SAID = {
   call: (entry) => [`${entry.operation}${entry.code ? ` · ${entry.message}` : ""}`, entry.status ?? entry.fault],
   event: (entry) => [`${entry.event === "status" ? entry.status : entry.type ?? entry.field}`, entry.callback ? "" : "nobody"],
   delivery: (entry) => [`webhook, attempt ${entry.attempt}`, entry.status ?? entry.error],
+  web: (entry) => entry.direction === "out"
+    ? [`${entry.type} → ${entry.chat}`, entry.refused.length ? entry.refused.at(-1) : entry.acked.length ? "acked" : "sent"]
+    : [`${entry.content?.type ?? "message"} ← ${entry.from}`, entry.read ? "read" : entry.received ? "received" : entry.nacked.length ? entry.nacked.at(-1) : "waiting"],
+  link: (entry) => [[entry.event, entry.state ?? entry.change, entry.phone ?? entry.account ?? entry.subject].filter(Boolean).join(" "), entry.device ?? ""],
 };
-const isBad = (entry) => ["call", "delivery"].includes(entry.kind) && entry.status !== 200;
+const isBad = (entry) => (["call", "delivery"].includes(entry.kind) && entry.status !== 200) || entry.refused?.length > 0 || entry.nacked?.length > 0;
 
 export function drawEntry(entry) {
   const bad = isBad(entry);

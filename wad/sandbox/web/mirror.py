@@ -55,11 +55,17 @@ class Mirror:
         if self._feed.watched:
             self._feed.tell({"event": "web.message", "message": message})
 
-    def message(self, account: str, message_id: str) -> dict[str, Any]:
-        for direction in ("out", "in"):
-            if (found := self._messages.get(f"{account} {direction} {message_id}")) is not None:
-                return found
-        raise ValueError(f"{account} has no message {message_id}")
+    def type_of_media(self, message_id: str) -> str:
+        """What its sender says that the file of a message is."""
+        for each in self._messages.values():
+            if each["id"] == message_id:
+                contents = [
+                    each.get("content"),
+                    *(one["content"] for one in each.get("recipients", {}).values()),
+                ]
+                for content in filter(None, contents):
+                    return str(content.get("mimetype") or "application/octet-stream")
+        return "application/octet-stream"
 
     def chat(self, account: str, chat: str) -> list[dict[str, Any]]:
         """What a phone and somebody (or a group) said to each other, in order."""

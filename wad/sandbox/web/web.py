@@ -108,12 +108,12 @@ class Web:
         path.write_bytes(data)
         return path
 
-    async def media(self, phone: str, message_id: str) -> bytes:
-        """The plain file of a message that *phone* has."""
+    async def media(self, phone: str, message_id: str) -> tuple[str, bytes]:
+        """The type and the plain file of a message that *phone* has."""
         path = self.emulator.directory / f"media-{secrets.token_hex(8)}"
         try:
             await self.emulator.call("media", {"phone": phone, "id": message_id, "path": str(path)})
-            return path.read_bytes()
+            return self.mirror.type_of_media(message_id), path.read_bytes()
         finally:
             path.unlink(missing_ok=True)
 
