@@ -43,6 +43,7 @@ class SettingsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     retry: dict[str, float] | None = None
     duplicates: Literal["at_most_once", "at_least_once"] | None = None
     flow_disabled: bool = False
+    dedicated: bool = False
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -106,6 +107,7 @@ def _settings_view(settings: Settings) -> SettingsView:
         retry=settings.retry,
         duplicates=settings.duplicates,
         flow_disabled=settings.flow_disabled,
+        dedicated=settings.dedicated,
     )
 
 

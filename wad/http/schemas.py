@@ -43,6 +43,7 @@ class SettingsBody(Model):
     retry: RetrySettings | None = None
     duplicates: Literal["at_most_once", "at_least_once"] | None = None
     flow_disabled: Literal[False] | None = None  # ends what a flow's 410 began
+    dedicated: bool | None = None  # baileys: a bridge of its own
 
 
 CredentialName: TypeAlias = Annotated[

@@ -89,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     retry: dict[str, float] | None = None  # {"maxAttempts", "maxAge"}
     duplicates: Literal["at_most_once", "at_least_once"] = "at_most_once"
     flow_disabled: bool = False  # the flow answered 410 Gone
+    dedicated: bool = False  # WhatsApp Web: a process of its own
 
     def __repr__(self) -> str:
         return f"Settings(rate={self.rate}, burst={self.burst}, duplicates={self.duplicates!r})"

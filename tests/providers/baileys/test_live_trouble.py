@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from tests.providers.baileys.town import ANA, SHOP, Life, Town, needs_node, open_town, until
+from wad.events import BridgeEnded
 from wad.models import SessionId, SessionState
 from wad.providers.baileys.kind import BaileysConfig
 
@@ -177,6 +178,31 @@ async def test_without_node_the_status_says_what_to_do(tmp_path):
 
     assert status.state is SessionState.FAILED
     assert "pip install" in status.reason.detail
+
+
+async def test_a_bridge_that_does_not_start_says_why_and_is_tried_again(tmp_path):
+    node = tmp_path / "node"
+    node.write_text('#!/bin/sh\n[ "$1" = --version ] && echo v20.0.0 && exit\nexit 3\n')
+    node.chmod(0o700)
+    async with open_town(tmp_path, node=str(node)) as town, town.daemon() as life:
+        await town.begin(life)
+        status = await with_reason(life, "bridge_down")
+        await until(lambda: sum(isinstance(fact, BridgeEnded) for fact in town.facts) > 2)
+
+    assert status.state is SessionState.CONNECTING
+    assert "status 3" in status.reason.detail
+    assert not status.reason.needs_person
+
+
+async def test_sessions_share_a_bridge_unless_they_are_dedicated(town: Town, life: Life):
+    await town.pair(life, "one.1", "15550000001")
+    await town.pair(life, "one_1", "15550000002")
+    shared = dict(life.kind.bridges.pids)
+
+    await town.pair(life, "alone", "15550000003", dedicated=True)
+
+    assert len(shared) == 1
+    assert len(life.kind.bridges.pids) == 2
 
 
 # --- sends ----------------------------------------------------------------------------------------

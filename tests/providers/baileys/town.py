@@ -28,6 +28,7 @@ from wad.models import (
     OutboundMessage,
     SessionId,
     SessionState,
+    Settings,
     Status,
 )
 from wad.node.child import Child, open_child
@@ -150,19 +151,24 @@ class Town:
                 await sessions.restore()
                 yield Life(sessions, kind, store)
 
-    async def begin(self, life: Life, session_id: str = "shop") -> None:
+    async def begin(self, life: Life, session_id: str = "shop", **settings: Any) -> None:
         """Create a session, which then connects."""
-        new = NewSession(provider="baileys", session_id=SessionId(session_id), credentials=Credentials())
+        new = NewSession(
+            provider="baileys",
+            session_id=SessionId(session_id),
+            credentials=Credentials(),
+            settings=Settings(**settings),
+        )
         await life.sessions.create(new)
 
-    async def create(self, life: Life, session_id: str = "shop") -> Status:
+    async def create(self, life: Life, session_id: str = "shop", **settings: Any) -> Status:
         """Create a session; its status once it waits for a phone."""
-        await self.begin(life, session_id)
+        await self.begin(life, session_id, **settings)
         return await life.in_state(SessionState.PAIRING, session_id)
 
-    async def pair(self, life: Life, session_id: str = "shop", phone: str = SHOP) -> Status:
+    async def pair(self, life: Life, session_id: str = "shop", phone: str = SHOP, **settings: Any) -> Status:
         """Create a session, and have *phone* scan its code."""
-        status = await self.create(life, session_id)
+        status = await self.create(life, session_id, **settings)
         await self.whatsapp.call("scan", {"qr": status.qr_code, "phone": phone})
         return await life.in_state(SessionState.CONNECTED, session_id)
 

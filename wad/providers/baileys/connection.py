@@ -98,6 +98,7 @@ class BaileysConnection:
     ) -> None:
         self.name = wire_name(session.session_id)
         self._session_id = session.session_id
+        self._dedicated = session.settings.dedicated
         self._link = link
         self._bridges = bridges
         self._shelf = shelf
@@ -132,7 +133,7 @@ class BaileysConnection:
     async def _connect(self) -> Proof | None:
         attempt = self._attempt = _Attempt()
         try:
-            child = await self._bridges.board(self)
+            child = await self._bridges.board(self, dedicated=self._dedicated)
             creds = (await self._link.keys.get("creds", ["creds"])).get("creds")
             self._remember(creds)
             self._child = child
