@@ -109,6 +109,8 @@ export async function house(t, settings) {
 			await home.pair(bridge, session, phone)
 			return bridge
 		},
+		/** A person was shown the message with this id. */
+		shown: (id) => web.event(({ event, args }) => event === 'message' && args.id === id),
 		async pair(bridge, session, phone) {
 			const before = bridge.events.length
 			await bridge.open(session)

@@ -1,0 +1,77 @@
+/** The bridge: a Node process that carries a shard of WhatsApp Web sessions for its parent. */
+
+// First of all, before anything that might print: lines.js takes stdout.
+import { CallError, log, start } from '../lines.js'
+
+import { Pressure } from './pressure.js'
+import { Session } from './session.js'
+import { repairVerify } from './trust.js'
+
+process.title = 'wad-bridge'
+if (!process.argv.includes('--trust-any-server')) repairVerify()
+
+const fall = (what) => (error) => {
+	log('error', what, { error: String(error?.stack ?? error) })
+	process.exit(1)
+}
+process.on('uncaughtException', fall('an uncaught exception'))
+process.on('unhandledRejection', (error) => {
+	// Baileys leaves promises behind when a socket closes under them (sendNode in its listeners). A closed socket is one
+	// session's affair, and is told as such; anything else is a bug, and the parent starts a clean process.
+	if (error?.isBoom) log('warning', 'a promise that a closed socket left behind', { error: error.message })
+	else fall('an unhandled rejection')(error)
+})
+
+const sessions = new Map()
+const found = (id) => {
+	const session = sessions.get(id)
+	if (!session) throw new CallError('no_session', 'this bridge does not carry the session')
+	return session
+}
+/** A call of an open session: its arguments pass through. */
+const on = (method) => (args) => found(args.session)[method](args)
+
+const peer = start({
+	calls: {
+		open(args) {
+			const session = sessions.get(args.session) ?? new Session(args.session, { peer, tell, pressure })
+			session.open(args)
+			sessions.set(args.session, session)
+			return {}
+		},
+		async close({ session: id }) {
+			const session = sessions.get(id)
+			sessions.delete(id)
+			await session?.close()
+			return {}
+		},
+		async logout({ session: id }) {
+			await found(id).logout()
+			sessions.delete(id)
+			return {}
+		},
+		pairing_code: on('pairingCode'),
+		send: on('send'),
+		read: async (args) => (await on('read')(args), {}),
+		presence: async (args) => (await on('presence')(args), {}),
+		groups: on('groups'),
+		group: on('group'),
+		on_whatsapp: on('onWhatsApp'),
+		download: on('download'),
+		stats() {
+			const { rss, heapUsed } = process.memoryUsage()
+			return { sessions: sessions.size, rss, heap: heapUsed, unacked: peer.unacked() }
+		},
+	},
+})
+
+const pressure = new Pressure(() => peer.unacked())
+function tell(name, args) {
+	const seq = peer.event(name, args)
+	pressure.check()
+	return seq
+}
+peer.onAck((seq) => {
+	for (const session of sessions.values()) session.acked(seq)
+	pressure.check()
+})

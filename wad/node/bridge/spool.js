@@ -1,0 +1,172 @@
+/** What WhatsApp was told we have, and wad does not have yet: one sealed file a session, replayed after a crash. */
+
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { closeSync, constants, fdatasync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { renameSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+
+import { CallError, log } from '../lines.js'
+
+const flush = promisify(fdatasync)
+const IV = 12 // bytes, as AES-GCM wants them
+const TAG = 16
+/** Bytes of records that are done with, after which the rest is written anew. */
+const SLACK = 1 << 20
+
+/**
+ * One session's spool. A record is in the file from `keep` until `acked` covers the event that carried it.
+ *
+ * A line is base64 of IV, AES-256-GCM of the record's JSON, tag. The last line may be torn by a crash: then WhatsApp
+ * was told nothing about it, and sends it again.
+ */
+export class Spool {
+	/**
+	 * @param {string} dir
+	 * @param {string} session
+	 * @param {string} key 32 bytes in base64
+	 */
+	constructor(dir, session, key) {
+		if (!/^[A-Za-z0-9_-]{1,128}$/.test(session)) throw new CallError('bad_settings', 'a session id that is no file name')
+		mkdirSync(dir, { recursive: true, mode: 0o700 })
+		this.session = session
+		this.key = key
+		this.path = join(dir, `${session}.jsonl`)
+		this.secret = Buffer.from(key, 'base64')
+		/** Records in the file that wad has not acknowledged, oldest first. */
+		this.pending = new Set()
+		this.size = 0
+		this.dead = 0
+		this.flushing = null
+		this.again = null
+		this.fd = openSync(this.path, constants.O_RDWR | constants.O_CREAT | constants.O_APPEND, 0o600)
+		this.#read()
+	}
+
+	/**
+	 * Write `record` down. It survives this process when `keep` returns, and the machine when `flushed` does.
+	 *
+	 * @param {object} record JSON values
+	 * @returns {{record: object, seq: number|null}} its entry
+	 */
+	keep(record) {
+		const entry = { record, seq: null, line: this.#seal(record), at: Date.now() }
+		const written = writeSync(this.fd, entry.line)
+		if (written < entry.line.length) {
+			ftruncateSync(this.fd, this.size) // or the next record would continue the torn line
+			throw new CallError('spool_full', 'no room for the spool')
+		}
+		this.size += written
+		this.pending.add(entry)
+		return entry
+	}
+
+	/** Wait until all that was kept so far is on the disk. Callers meanwhile share the next flush. */
+	flushed() {
+		if (!this.flushing) {
+			this.flushing = flush(this.fd).finally(() => (this.flushing = null))
+			return this.flushing
+		}
+		this.again ??= this.flushing
+			.catch(() => {})
+			.then(() => {
+				this.again = null
+				return this.flushed()
+			})
+		return this.again
+	}
+
+	/** The event `seq`, and all before it, are in wad's store. */
+	acked(seq) {
+		for (const entry of this.pending) {
+			if (entry.seq === null || entry.seq > seq) continue
+			this.pending.delete(entry)
+			this.dead += entry.line.length
+		}
+		if (this.fd === null || this.dead === 0) return
+		if (this.flushing) return // a later one does it: the descriptor is in use
+		if (this.pending.size === 0) {
+			ftruncateSync(this.fd, 0)
+			this.size = this.dead = 0
+		} else if (this.dead > SLACK && this.dead > this.size / 2) this.#rewrite()
+	}
+
+	/** `entry` needs no event: nobody waits for it. */
+	drop(entry) {
+		this.pending.delete(entry)
+		this.dead += entry.line.length
+	}
+
+	/** Leave the file as it is: whoever opens the session next replays it. */
+	close() {
+		if (this.fd === null) return
+		closeSync(this.fd)
+		this.fd = null
+		this.pending.clear()
+	}
+
+	#rewrite() {
+		const lines = [...this.pending].map((entry) => entry.line).join('')
+		const beside = `${this.path}.new`
+		const fd = openSync(beside, 'w', 0o600)
+		writeSync(fd, lines)
+		fsyncSync(fd)
+		closeSync(fd)
+		renameSync(beside, this.path)
+		closeSync(this.fd)
+		this.fd = openSync(this.path, constants.O_RDWR | constants.O_APPEND)
+		this.size = lines.length
+		this.dead = 0
+	}
+
+	#read() {
+		const text = readFileSync(this.path, 'latin1')
+		const lines = text.split('\n')
+		const torn = lines.pop() // empty where the last line is whole
+		let lost = 0
+		for (const line of lines) {
+			const record = this.#open(line)
+			if (record) this.pending.add({ record, seq: null, line: `${line}\n`, at: 0 })
+			else lost += 1
+		}
+		if (lost) log('error', 'records of the spool that cannot be read', { session: this.session, count: lost })
+		const whole = text.length - torn.length
+		if (torn) ftruncateSync(this.fd, whole)
+		this.size = whole
+		this.dead = lost ? whole - [...this.pending].reduce((sum, entry) => sum + entry.line.length, 0) : 0
+	}
+
+	#seal(record) {
+		const iv = randomBytes(IV)
+		const cipher = createCipheriv('aes-256-gcm', this.secret, iv).setAAD(Buffer.from(this.session))
+		const text = cipher.update(JSON.stringify(record), 'utf8')
+		return `${Buffer.concat([iv, text, cipher.final(), cipher.getAuthTag()]).toString('base64')}\n`
+	}
+
+	#open(line) {
+		try {
+			const bytes = Buffer.from(line, 'base64')
+			const decipher = createDecipheriv('aes-256-gcm', this.secret, bytes.subarray(0, IV))
+			decipher.setAAD(Buffer.from(this.session)).setAuthTag(bytes.subarray(-TAG))
+			const text = Buffer.concat([decipher.update(bytes.subarray(IV, -TAG)), decipher.final()])
+			return JSON.parse(text.toString('utf8'))
+		} catch {
+			return null // another key, or bytes that changed: counted, and told, by the caller
+		}
+	}
+}
+
+/**
+ * The key of a session's spool, kept with the session's other keys; made at first.
+ *
+ * @param {{call: (name: string, args: object) => Promise<any>}} peer
+ * @param {string} session
+ * @returns {Promise<string>} base64
+ */
+export async function spoolKey(peer, session) {
+	const { key } = (await peer.call('keys.get', { session, type: 'spool', ids: ['key'] })) ?? {}
+	if (typeof key === 'string') return key
+	const made = randomBytes(32).toString('base64')
+	await peer.call('keys.set', { session, data: { spool: { key: made } } })
+	return made
+}
