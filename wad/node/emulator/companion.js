@@ -11,7 +11,7 @@ export class Companion {
 	/** One-time keys, packed: 812 of them as objects would cost 200 accounts some 100 MB. */
 	#preKeys = Buffer.alloc(0)
 	#askedForKeys = false
-	/** What the client has not taken yet, in order: key → {node, sent}. It outlives connections, as WhatsApp's queue does. */
+	/** What the client has not taken yet, in order: key → {node, sent, facts}. It outlives connections, as WhatsApp's queue does. */
 	pending = new Map()
 	/** Ids of messages whose retry was asked; a nack that follows is about the copy that failed. */
 	#failed = new Set()
@@ -84,9 +84,9 @@ export class Companion {
 		}
 	}
 
-	/** Queue a stanza until the client takes it; say it now if the client is there. */
-	hold(key, stanza) {
-		const item = { node: stanza, sent: 0 }
+	/** Queue a stanza until the client takes it; say it now if the client is there. `facts` stay with it. */
+	hold(key, stanza, facts = undefined) {
+		const item = { node: stanza, sent: 0, facts }
 		this.pending.delete(key)
 		this.pending.set(key, item)
 		if (this.active && this.connection?.send(stanza)) item.sent++
@@ -102,10 +102,12 @@ export class Companion {
 		return this.pending.delete(key)
 	}
 
-	/** The client could not read message `id`, and asks for it again: this copy is done with. */
+	/** The client could not read message `id`, and asks for it again: this copy is done with. @returns the facts held with it */
 	failed(id) {
 		this.#failed.add(id)
+		const item = this.pending.get(`message:${id}`)
 		this.pending.delete(`message:${id}`)
+		return item?.facts
 	}
 
 	/** Whether a nack of message `id` is the one that follows a retry, and so settles nothing more. */

@@ -17,7 +17,8 @@ export class Connection {
 	#responder = null
 	#transport = null
 	#reading = Promise.resolve()
-	/** A muted connection swallows what comes and says nothing: a server that hangs. */
+	/** A deaf connection loses what the client says; one that is muted too says nothing either: a server that hangs. */
+	deaf = false
 	muted = false
 	open = true
 	greeted = () => {}
@@ -42,7 +43,7 @@ export class Connection {
 				if (!this.open) return
 				if (this.#transport) {
 					const node = await decodeBinaryNode(this.#transport.open(body))
-					if (this.open && !this.muted) this.took(node)
+					if (this.open && !this.deaf) this.took(node)
 				} else this.#handshake(body)
 			}
 		} catch (error) {

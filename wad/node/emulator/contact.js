@@ -139,9 +139,17 @@ export const messageId = () => `3A${randomBytes(9).toString('hex').toUpperCase()
  * `person` says something, to a person or in a group; linked clients of everybody concerned get it encrypted, those of
  * the speaker too (as "sent from the phone").
  *
+ * One person's words keep their order, also when one of them is a file that takes a while.
+ *
  * @returns {Promise<string>} the message's id, once all of it is queued
  */
-export async function say(world, person, { to, group, content, id = messageId(), addressing }) {
+export function say(world, person, words) {
+	const said = person.saying.then(() => speak(world, person, words))
+	person.saying = said.catch(() => {})
+	return said
+}
+
+async function speak(world, person, { to, group, content, id = messageId(), addressing }) {
 	if (group && !group.members.has(person)) throw new CallError('not_a_member', `${person.phone} is not in ${group.id}`)
 	const mode = addressing ?? world.setting(person, 'addressing')
 	const server = group ? group.server : mode === 'lid' ? 'lid' : 's.whatsapp.net'
@@ -205,7 +213,8 @@ export async function sealFor(person, companion, message, { renew = false, bundl
 }
 
 /** Queue a message's stanza for a client. */
-function deliver(world, person, companion, id, { message, group, chat, server }, parts, count = undefined) {
+function deliver(world, person, companion, id, facts, parts, count = undefined) {
+	const { message, group, chat, server } = facts
 	const { type, edit, mediatype } = stanzaAttrs(message)
 	const pn = server !== 'lid'
 	const attrs = { id, t: seconds(), type, edit, notify: person.name, addressing_mode: pn ? 'pn' : 'lid' }
@@ -220,13 +229,14 @@ function deliver(world, person, companion, id, { message, group, chat, server },
 		}
 	}
 	const sealed = parts.map((part) => node('enc', { v: '2', type: part.type, mediatype, count: count && String(count) }, Buffer.from(part.ciphertext)))
-	companion.hold(`message:${id}`, node('message', attrs, sealed))
+	companion.hold(`message:${id}`, node('message', attrs, sealed), facts)
 }
 
 /** A client could not read a message of `person`, and asks for it again. */
-export function resend(world, person, companion, stanza) {
+export function resend(world, person, companion, stanza, held) {
 	const { id } = stanza.attrs
-	const facts = person.messages.get(id)
+	// What is queued is never forgotten; of the rest a phone remembers the last few hundred.
+	const facts = held ?? person.messages.get(id)
 	const entry = world.ledger.in(companion.person.phone, id)
 	if (!facts) return log('warning', 'a client asks for a message that is gone', { phone: person.phone, id })
 	const count = Number(child(stanza, 'retry')?.attrs.count ?? 1)

@@ -22,7 +22,8 @@
  *       403, 406, 402 (code 101-106, expire in seconds), 405: at once, and at each login until kind none
  *   replace {phone} → {replaced}                                  another client takes over: 440
  *   drop {phone, code?} → {dropped}                               break the connections; with `code` (500, 503, 515, ...) by a stream error
- *   mute {phone, on?} → {muted}                                   the connections there are hang: nothing is heard or said
+ *   mute {phone, on?, way?: both|in} → {muted}                    the connections there are hang: nothing is heard or said;
+ *                                                                 way in: what the client says is lost, it still hears
  *   fault {phone, kind, times?: number|"always", code?, ms?} → {waiting}    kinds in faults.js; kind "none" clears all
  *   stop_acks {phone, on?: bool} → {waiting}                      fault no_ack, always; on: false ends it
  *
@@ -74,6 +75,7 @@ const LIKELY_TEMPORARY = 101 // "sent too many messages to people who don't know
 export function control(tell) {
 	const world = new World(tell)
 	const server = new Server(world)
+	let started = false
 	const person = (phone) => {
 		if (!/^\+?\d{5,15}$/.test(String(phone))) throw new CallError('bad_arguments', `${JSON.stringify(phone)} is no number`)
 		return world.people.get(phone)
@@ -87,6 +89,8 @@ export function control(tell) {
 
 	const calls = {
 		async start({ host = '127.0.0.1', port, mediaPort, tls, rootKey, dir }) {
+			if (started) throw new CallError('bad_arguments', 'it is started already')
+			started = true
 			const root = keyPairOf(rootKey ? Buffer.from(rootKey, 'hex') : randomBytes(32))
 			const [cert, key] = await Promise.all([readFile(tls.certFile), readFile(tls.keyFile)])
 			const mediaUrl = await world.media.start({ cert, key, host, port: mediaPort, dir })
@@ -142,8 +146,8 @@ export function control(tell) {
 			}
 			return { dropped: dropped.length }
 		},
-		mute({ phone, on = true }) {
-			for (const { connection } of connected(phone)) connection.muted = on
+		mute({ phone, on = true, way = 'both' }) {
+			for (const { connection } of connected(phone)) Object.assign(connection, { deaf: on, muted: on && way === 'both' })
 			return { muted: connected(phone).length }
 		},
 		fault({ phone, ...fault }) {
@@ -168,7 +172,8 @@ export function control(tell) {
 			return {}
 		},
 		type({ from, to, group: id, state = 'composing' }) {
-			typing(world, person(from), { group: id && group(id), to: to && person(to), state })
+			const server = world.setting(person(from), 'addressing') === 'lid' ? 'lid' : 's.whatsapp.net'
+			typing(world, person(from), { group: id && group(id), to: to && person(to), state, server })
 			return {}
 		},
 		online({ phone, on = true }) {

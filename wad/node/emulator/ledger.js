@@ -6,8 +6,9 @@
  *
  * direction "out", from a linked client:
  *   account, chat (phone or group id), id, at, type
- *   sent        stanzas with this id that reached the server (a resend under the same id is one more)
- *   resent      stanzas that answered a retry receipt
+ *   sent        stanzas with this id that reached the server (a resend under the same id is one more, also one that a
+ *               phone's retry receipt caused: Baileys then sends to everybody anew)
+ *   resent      those of them that were for the one linked client that had asked for it again
  *   acked       times (ms) of acks without an error
  *   refused     error codes of acks
  *   dropped     stanzas that a fault swallowed

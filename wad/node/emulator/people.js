@@ -60,6 +60,8 @@ export class Person {
 	/** Where a group's sender key has been given to: `group companion`. */
 	keyHolders = new Set()
 	online = false
+	/** What this person is saying right now, and after it the next. */
+	saying = Promise.resolve()
 
 	constructor(phone) {
 		this.phone = phone

@@ -195,7 +195,7 @@ function passReceipt(companion, author, { attrs, content }, type) {
 /** A client cannot read a message: its author says it again. */
 function retried(world, companion, stanza, author) {
 	const { id } = stanza.attrs
-	companion.failed(id)
+	const facts = companion.failed(id)
 	const entry = world.ledger.in(companion.person.phone, id)
 	if (entry) {
 		entry.retries++
@@ -211,7 +211,7 @@ function retried(world, companion, stanza, author) {
 		receiver.hold(receiptKey(passed.attrs), passed)
 		return
 	}
-	resend(world, author.person, companion, stanza)?.catch((error) => log('error', 'a phone cannot say a message again', { id, error: String(error.stack) }))
+	resend(world, author.person, companion, stanza, facts)?.catch((error) => log('error', 'a phone cannot say a message again', { id, error: String(error.stack) }))
 }
 
 /** A client took a stanza, or refuses a message. */

@@ -51,12 +51,13 @@ export async function emulator(t, settings = {}) {
 			clients.push(client)
 			return client
 		},
-		/** A client that is paired with `phone` and open. */
+		/** A client that is paired with `phone`, open, and has its history: before that it holds messages back for 20 s. */
 		async linked(phone, options) {
 			const client = this.client(options)
 			await client.connect()
 			await peer.call('scan', { qr: await client.qr(), phone })
 			await client.opened()
+			await client.updatesOfCreds.first(({ accountSyncCounter }) => accountSyncCounter, 'its history')
 			return client
 		},
 		/** The ledger's entry of a message, once `ready(entry)` holds. */
@@ -106,13 +107,17 @@ export class Client {
 	presences = new Heard()
 	groups = new Heard()
 	acks = new Heard()
+	updatesOfCreds = new Heard()
 	sent = new Map()
+	/** Outlives sockets, as a bridge's does: else every first send after a reconnect begins a new session. */
+	devices = new Map()
 
 	constructor(url, { options = {} } = {}) {
 		this.url = url
 		this.options = options
 		this.tables = {}
 		this.creds = B.initAuthCreds()
+		this.devices.del = (key) => this.devices.delete(key)
 	}
 
 	/** Keys as JSON text, as a store would keep them. */
@@ -143,11 +148,15 @@ export class Client {
 			retryRequestDelayMs: 10,
 			emitOwnEvents: false,
 			getMessage: async ({ id }) => this.sent.get(id),
+			userDevicesCache: this.devices,
 			...this.options,
 		})
 		const { sock } = this
 		sock.ws.on('CB:ack,class:message', ({ attrs }) => this.acks.push(attrs))
-		sock.ev.on('creds.update', (update) => Object.assign(this.creds, update))
+		sock.ev.on('creds.update', (update) => {
+			Object.assign(this.creds, update)
+			this.updatesOfCreds.push(update)
+		})
 		sock.ev.on('connection.update', (update) => {
 			this.connections.push(update)
 			const code = update.lastDisconnect?.error?.output?.statusCode
