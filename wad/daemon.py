@@ -37,6 +37,7 @@ from wad.http.sockets import bind
 from wad.log import subscribe as log_facts
 from wad.metrics import Metrics
 from wad.notify import Notifier, take_sockets, watchdog
+from wad.providers.baileys.kind import BaileysConfig
 from wad.providers.base import ProviderKind
 from wad.providers.http import Pools
 from wad.providers.meta.account import MetaConfig
@@ -303,7 +304,7 @@ def _flow_defaults(config: Config) -> FlowDefaults:
 def _registry(config: Config, place: Place) -> Registry:
     """Every kind, made of its section. A new one is a line here, and a table of what it calls its settings."""
     registry = Registry(place)
-    cloud_api = config.providers.cloud_api
+    cloud_api, baileys = config.providers.cloud_api, config.providers.baileys
     registry.create(
         "cloud_api",
         MetaConfig(
@@ -312,6 +313,17 @@ def _registry(config: Config, place: Place) -> Registry:
             app_secret=_shown(cloud_api.app_secret),
             verify_token=_shown(cloud_api.verify_token),
             timeout=cloud_api.timeout,
+        ),
+    )
+    registry.create(
+        "baileys",
+        BaileysConfig(
+            web_socket_url=baileys.web_socket_url,
+            sessions_per_bridge=baileys.sessions_per_bridge,
+            node=None if baileys.node is None else str(baileys.node),
+            client_version=baileys.client_version,
+            noise_root_key=baileys.noise_root_key,
+            extra_ca=baileys.extra_ca,
         ),
     )
     return registry

@@ -51,6 +51,8 @@ FlowEventType: TypeAlias = Literal[
     "session.qr",
     "session.reconnect_loop",
     "message.dead_letter",
+    "message.edited",
+    "message.deleted",
     "template.status",
     "account.update",
 ]
@@ -220,9 +222,7 @@ class Baileys(Section):
     client_version: Annotated[str, Field(pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,15}$")] | None = None
     noise_root_key: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None  # a simulated network's
     extra_ca: ExistingFile | None = None  # trusted besides the usual ones; a simulated network's media host
-    rate: Rate = (
-        1  # sends a second of one number: WhatsApp tells no limit, and bans who writes like a machine
-    )
+    rate: Rate = 1  # sends a second of one number; WhatsApp tells no limit, and bans machines
     burst: Annotated[Count, Field(ge=1)] = 3
 
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from wad.errors import FieldError, InvalidRequest
+from wad.providers.baileys.kind import Baileys
 from wad.providers.base import ProviderKind
 from wad.providers.cloud_api import CloudApi
 from wad.providers.place import Place
@@ -17,6 +18,7 @@ Factory: TypeAlias = Callable[[Any, Place], ProviderKind]
 #: Every kind wad brings. A new one is a line here; others may hand `Registry` a table of their own.
 BUILT_IN: Final[Mapping[str, Factory]] = {
     CloudApi.name: lambda config, place: CloudApi(config, place.pools),
+    Baileys.name: Baileys,
 }
 
 
