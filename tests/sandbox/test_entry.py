@@ -47,7 +47,8 @@ def _imported(node: ast.AST) -> list[str]:
 async def test_the_command_says_what_a_gateway_needs_and_stops_when_told(tmp_path: Path) -> None:
     """URL, ids and tokens on stdout once it serves; a signal ends it, and the ledger is there."""
     ledger = tmp_path / "ledger.jsonl"
-    command = [sys.executable, "-m", "wad.sandbox", "--bind", "127.0.0.1:0", "--ledger", str(ledger)]
+    command = [sys.executable, "-m", "wad.sandbox", "--bind", "127.0.0.1:0", "--no-web"]
+    command += ["--ledger", str(ledger)]
     async with trio.open_nursery() as nursery:
         process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE, check=False))
         said = ""

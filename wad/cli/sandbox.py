@@ -65,20 +65,14 @@ def sandbox(
     Meta's Graph API with a business number and customers; and WhatsApp Web, with phones that you hold and people who write to them. Nothing of it reaches the real WhatsApp. On the page you write as a customer, and see what arrives.
     """
     from wad.sandbox.sandbox import Config
-    from wad.sandbox.web.emulator import WebConfig
+    from wad.sandbox.web.emulator import WebConfig, next_port
 
     config = Config(
         ledger=ledger,
         allow_remote=allow_remote,
-        web=WebConfig(bind=_next_port(bind), directory=data_dir) if web else None,
+        web=WebConfig(bind=next_port(bind), directory=data_dir) if web else None,
     )
     run(partial(_main, bind, callback, config, as_json=as_json), bind=bind)
-
-
-def _next_port(bind: str) -> str:
-    """Where WhatsApp Web listens: the same on every start, so that a configuration stays good."""
-    host, _, port = bind.rpartition(":")
-    return f"{host}:{int(port) + 1 if 0 < int(port) < 65535 else 0}"
 
 
 async def _main(bind: str, callback: str | None, config: Config, *, as_json: bool) -> None:

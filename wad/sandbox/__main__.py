@@ -10,7 +10,8 @@ from pathlib import Path
 
 import trio
 
-from wad.sandbox import READY, Config, serve_sandbox
+from wad.sandbox import READY, Config, WebConfig, create_sandbox, serve_sandbox
+from wad.sandbox.web.emulator import Emulator, next_port
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,8 +24,13 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--empty", action="store_true", help="start without the ready number and customers")
     parser.add_argument("--allow-remote", action="store_true", help="let webhooks leave this machine")
+    parser.add_argument("--no-web", action="store_true", help="leave WhatsApp Web out, which takes Node")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="where its certificate and media are kept (temporary)"
+    )
     given = parser.parse_args(arguments)
-    config = Config(ledger=given.ledger, ready=not given.empty, allow_remote=given.allow_remote)
+    web = None if given.no_web else WebConfig(bind=next_port(given.bind), directory=given.data_dir)
+    config = Config(ledger=given.ledger, ready=not given.empty, allow_remote=given.allow_remote, web=web)
     try:
         trio.run(run, given.bind, config)
     except* OSError as errors:
@@ -35,8 +41,11 @@ async def run(bind: str, config: Config) -> None:
     """Serve until told to stop. Signals are received: a KeyboardInterrupt could end in hypercorn's log."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
-            url: str = await nursery.start(partial(serve_sandbox, bind, config=config))
+            sandbox = create_sandbox(config)
+            url: str = await nursery.start(partial(serve_sandbox, bind, sandbox=sandbox))
             sys.stdout.write(welcome(url, ready=config.ready))
+            if sandbox.web is not None:
+                sys.stdout.write(web_welcome(sandbox.web.emulator))
             sys.stdout.flush()
             await anext(aiter(signals))
             nursery.cancel_scope.cancel()
@@ -59,6 +68,17 @@ def welcome(url: str, *, ready: bool) -> str:
             "",
         ]
     return "\n".join(lines) + "\n"
+
+
+def web_welcome(emulator: Emulator) -> str:
+    if emulator.access is None:
+        return f"  WhatsApp Web is left out: {emulator.missing}\n\n"
+    settings = emulator.access.settings()
+    lines = [
+        "  WhatsApp Web, under providers.baileys:",
+        *(f"    {name}: {value}" for name, value in settings.items()),
+    ]
+    return "\n".join([*lines, ""]) + "\n"
 
 
 if __name__ == "__main__":

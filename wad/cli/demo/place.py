@@ -70,10 +70,12 @@ def _bindable(port: int) -> int | None:
         return int(probe.getsockname()[1])
 
 
-def write_config(directory: Path, *, port: int, graph_url: str, number: dict[str, Any]) -> Path:
+def write_config(
+    directory: Path, *, port: int, graph_url: str, number: dict[str, Any], web: dict[str, Any]
+) -> Path:
     """The daemon's configuration, as a file: what the demo runs is what anybody could run.
 
-    *number* is the simulated one, as the sandbox describes it.
+    *number* is the simulated one, and *web* WhatsApp Web, as the sandbox describes them.
     """
     settings: dict[str, Any] = {
         "http": {"bind": [f"{_HOST}:{port}"]},
@@ -88,6 +90,12 @@ def write_config(directory: Path, *, port: int, graph_url: str, number: dict[str
         },
         "guard": {"allow": ["127.0.0.0/8"]},
     }
+    if web["running"]:
+        settings["providers"]["baileys"] = {
+            "web_socket_url": web["webSocketUrl"],
+            "noise_root_key": web["noiseRootKey"],
+            "extra_ca": web["extraCa"],
+        }
     path = directory / "wad.yaml"
     head = "# Written by `wad demo` at every start. Its secrets open nothing but the simulation.\n"
     path.write_text(head + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -16,14 +16,19 @@ import trio
 
 from wad import daemon, log
 from wad.cli.configuration import with_secrets
+from wad.cli.demo.phone import SESSION as PHONE_SESSION
+from wad.cli.demo.phone import PhoneStory
 from wad.cli.demo.place import free_port, settled, write_config
 from wad.cli.demo.story import CUSTOMER, SESSION, Story
 from wad.cli.show import fields, progress, show_json
 from wad.cli.sse import EventLines
 from wad.cli.tail import event_line
-from wad.config import Config, load
+from wad.config import Config as DaemonConfig
+from wad.config import load
 from wad.config.first_start import ADMIN_TOKEN_FILE
-from wad.sandbox.serve import serve_sandbox
+from wad.sandbox.sandbox import Config
+from wad.sandbox.serve import create_sandbox, serve_sandbox
+from wad.sandbox.web.emulator import WebConfig
 
 _SANDBOX_PORT: Final = 8081
 _BASE: Final = "/api/whatsapp"
@@ -37,12 +42,14 @@ async def play(directory: Path, port: int, *, once: bool, as_json: bool) -> None
         async with trio.open_nursery() as nursery:
             api_port = free_port(port, what="API")
             page_port = free_port(_SANDBOX_PORT, but=api_port, what="chat page")
-            page = await nursery.start(partial(serve_sandbox, f"127.0.0.1:{page_port}"))
+            sandbox = create_sandbox(Config(web=WebConfig(directory=directory / "web")))
+            page = await nursery.start(partial(serve_sandbox, f"127.0.0.1:{page_port}", sandbox=sandbox))
             tell("sandbox", f"a simulated WhatsApp runs at {page}")
 
             async with _client(page) as to_sandbox:
-                number = (await to_sandbox.get("/_sandbox/state")).json()["numbers"][0]
-                file = write_config(directory, port=api_port, graph_url=page, number=number)
+                state = (await to_sandbox.get("/_sandbox/state")).json()
+                number, web = state["numbers"][0], state["web"]
+                file = write_config(directory, port=api_port, graph_url=page, number=number, web=web)
                 # Not the environment: what is meant for a real daemon has no business here.
                 config, _ = with_secrets(load(file, {}), file)
                 api = await nursery.start(partial(_serve, config, directory, nursery))
@@ -50,9 +57,19 @@ async def play(directory: Path, port: int, *, once: bool, as_json: bool) -> None
                 token = config.auth.tokens[0].token.get_secret_value()
                 async with _client(api + _BASE, token) as to_daemon:
                     await Story(to_daemon, to_sandbox, number, tell).play(f"{api}/webhooks/cloud_api")
-                    places = _places(directory, api, page)
+                    if web["running"]:
+                        await PhoneStory(to_daemon, to_sandbox, tell).play()
+                    else:
+                        progress(f"WhatsApp Web is left out: {web['missing']}")
+                    places = _places(directory, api, page, web=web["running"])
                     if as_json:
-                        show_json({"session": SESSION, **places})
+                        show_json(
+                            {
+                                "session": SESSION,
+                                "phoneSession": PHONE_SESSION if web["running"] else None,
+                                **places,
+                            }
+                        )
                     elif not once:
                         _invite(places, api)
                     if once:
@@ -62,7 +79,7 @@ async def play(directory: Path, port: int, *, once: bool, as_json: bool) -> None
 
 
 async def _serve(
-    config: Config, directory: Path, nursery: trio.Nursery, *, task_status: trio.TaskStatus[str]
+    config: DaemonConfig, directory: Path, nursery: trio.Nursery, *, task_status: trio.TaskStatus[str]
 ) -> None:
     """The daemon, until SIGTERM or Ctrl-C, which it takes care of itself; then the rest ends, too."""
     with (directory / "wad.log").open("a", encoding="utf-8") as stream:
@@ -89,9 +106,10 @@ async def _narrate(to_daemon: httpx.AsyncClient) -> None:
     await trio.sleep_forever()  # the daemon ends the stream when it ends
 
 
-def _places(directory: Path, api: str, page: str) -> dict[str, str]:
+def _places(directory: Path, api: str, page: str, *, web: bool) -> dict[str, str | None]:
     return {
         "chatPage": f"{page}/",
+        "phonesPage": f"{page}/phones" if web else None,
         "api": f"{api}{_BASE}",
         "docs": f"{api}/docs",
         "metrics": f"{api}/metrics",
@@ -102,11 +120,12 @@ def _places(directory: Path, api: str, page: str) -> dict[str, str]:
     }
 
 
-def _invite(places: dict[str, str], api: str) -> None:
+def _invite(places: dict[str, str | None], api: str) -> None:
     click.echo(click.style("\nIt works, and stays up:\n", bold=True))
     fields(
         {
             "  chat page": f"{places['chatPage']}    write as a customer, and see what arrives",
+            "  phones": places["phonesPage"] and f"{places['phonesPage']}    the same over WhatsApp Web",
             "  API": f"{places['api']}    described at {places['docs']}",
             "  token": places["tokenFile"],
             "  metrics": places["metrics"],

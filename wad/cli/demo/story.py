@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final
 
 import httpx
-import trio
 
+from wad.cli.demo.asking import checked, until, words
 from wad.cli.stop import Stop
-from wad.redaction import escaped
-
-T = TypeVar("T")
 
 SESSION: Final = "demo-shop"
 CUSTOMER: Final = "+5215512345678"
-_PATIENCE: Final = 30.0  # seconds for one step; each takes a fraction of one
-_POLL: Final = 0.05
 
 
 class Story:
@@ -58,12 +53,12 @@ class Story:
         answer = await self._daemon.post("/sessions", json=body)
         again = answer.status_code == 409 and answer.json().get("code") == "session_exists"
         if not again:
-            _checked(answer)
+            checked(answer)
         self._tell("session", f"{SESSION} {'is there from last time' if again else 'created'}")
 
     async def _connect(self) -> None:
         answer = await self._daemon.post(f"/sessions/{SESSION}/connect", headers={"Prefer": "wait=20"})
-        status = _checked(answer)
+        status = checked(answer)
         if not status["isConnected"]:
             reason = status["reason"] or {}
             raise Stop(
@@ -76,11 +71,11 @@ class Story:
 
     async def _wire(self, callback_url: str) -> None:
         spec = {"phoneNumberId": self._number["phoneNumberId"], "callbackUrl": callback_url}
-        _checked(await self._sandbox.post("/_sandbox/numbers", json=spec))
+        checked(await self._sandbox.post("/_sandbox/numbers", json=spec))
         self._tell("webhook", f"WhatsApp delivers to {callback_url}, signed")
 
     async def _customer(self) -> str:
-        state = _checked(await self._sandbox.get("/_sandbox/state"))
+        state = checked(await self._sandbox.get("/_sandbox/state"))
         return next(str(each["name"]) for each in state["customers"] if each["phone"] == CUSTOMER)
 
     async def _write_first(self, name: str) -> None:
@@ -99,26 +94,26 @@ class Story:
             ],
         }
         body = {"sessionId": SESSION, "to": CUSTOMER, "type": "template", "template": template}
-        sent = _checked(await self._daemon.post("/send", json=body))
+        sent = checked(await self._daemon.post("/send", json=body))
         self._tell("shop ->", f"{name}: the template pedido_listo ({sent['status']}, on disk)")
-        message = await self._until(
+        message = await until(
             f"delivery of {sent['messageId']}", lambda: self._reached(sent["messageId"], "delivered", "read")
         )
         self._tell("", f"{message['status']}")
 
     async def _reached(self, message_id: str, *states: str) -> dict[str, Any] | None:
-        message = _checked(await self._daemon.get(f"/messages/{message_id}"))
+        message = checked(await self._daemon.get(f"/messages/{message_id}"))
         if message["status"] in ("failed", "expired", "cancelled"):
             raise Stop(os.EX_SOFTWARE, f"{message_id} is {message['status']}: {message['error']}")
         return message if message["status"] in states else None
 
     async def _be_answered(self, name: str) -> None:
         said = {"from": {"phone": CUSTOMER}, "text": "hola"}
-        inbound = _checked(await self._sandbox.post("/_sandbox/inbound", json=said))
+        inbound = checked(await self._sandbox.post("/_sandbox/inbound", json=said))
         self._tell("<- shop", f"{name} writes: hola")
-        answer = await self._until("the rule's answer", lambda: self._answer_to(inbound))
-        self._tell("shop ->", f"{name}: {_words(answer['content'])}")
-        await self._until("read", lambda: self._read(inbound, answer["wamid"]))
+        answer = await until("the rule's answer", lambda: self._answer_to(inbound))
+        self._tell("shop ->", f"{name}: {words(answer['content'])}")
+        await until("read", lambda: self._read(inbound, answer["wamid"]))
         self._tell("", "read: the customer has it on their phone")
 
     async def _answer_to(self, inbound: dict[str, Any]) -> dict[str, Any] | None:
@@ -133,7 +128,7 @@ class Story:
     async def _not_dead(self, wamid: str) -> None:
         """Rules with a reply that WhatsApp would refuse make a dead letter: then waiting is in vain."""
         query: dict[str, str | int] = {"sessionId": SESSION, "direction": "inbound", "limit": 1}
-        for message in _checked(await self._daemon.get("/messages", params=query))["items"]:
+        for message in checked(await self._daemon.get("/messages", params=query))["items"]:
             if message["providerMessageId"] == wamid and message["status"] == "dead":
                 raise Stop(
                     os.EX_DATAERR,
@@ -146,34 +141,6 @@ class Story:
         return next((each for each in messages if each["wamid"] == wamid and each["status"] == "read"), None)
 
     async def _chat(self, inbound: dict[str, Any]) -> list[dict[str, Any]]:
-        chat = _checked(await self._sandbox.get("/_sandbox/chat", params={"chat": inbound["userId"]}))
+        chat = checked(await self._sandbox.get("/_sandbox/chat", params={"chat": inbound["userId"]}))
         messages: list[dict[str, Any]] = chat["messages"]
         return messages
-
-    async def _until(self, what: str, look: Callable[[], Awaitable[T | None]]) -> T:
-        with trio.move_on_after(_PATIENCE):
-            while True:
-                if (found := await look()) is not None:
-                    return found
-                await trio.sleep(_POLL)
-        raise Stop(
-            os.EX_SOFTWARE, f"{what} did not come within {_PATIENCE:g} s", next_step="look into the log"
-        )
-
-
-def _words(content: Any) -> str:
-    """What a message says, whatever its type."""
-    match content:
-        case {"body": str(text)} | {"text": {"body": str(text)}} | {"body": {"text": str(text)}}:
-            return escaped(text)
-        case _:
-            return escaped(str(content))
-
-
-def _checked(answer: httpx.Response) -> Any:
-    if answer.is_success:
-        return answer.json()
-    raise Stop(
-        os.EX_SOFTWARE,
-        f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text}",
-    )

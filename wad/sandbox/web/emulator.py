@@ -36,6 +36,12 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
     node: str | None = None  # none: looked for
 
 
+def next_port(bind: str) -> str:
+    """Beside the sandbox's own: the same on every start, so that a configuration stays good. Port 0 stays 0."""
+    host, _, port = bind.rpartition(":")
+    return f"{host}:{int(port) + 1 if 0 < int(port) < 65535 else 0}"
+
+
 class Access(msgspec.Struct, frozen=True, kw_only=True):
     """What a client has to know of this WhatsApp Web."""
 
