@@ -82,7 +82,7 @@ LIBRARIES: dict[str, set[str]] = {
     "prometheus_client": {"metrics", "gauges"},
     "structlog": {"log"},
     "click": {"cli"},
-    "cryptography": {"secrets"},
+    "cryptography": {"secrets", "sandbox.web.certificate"},
     "asyncio": set(),
 }
 
