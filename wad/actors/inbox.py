@@ -114,9 +114,11 @@ class Inbox:
         """Store *events*; on return they are on disk. How many were new. Raises StoreUnavailable."""
         media: list[Media] = []
         items = [self._item(self._with_own_media(event, media)) for event in events]
-        if media:
-            await self._services.store.add_media(media)
-        fresh = await self._services.store.add_inbox(items)
+        # The rows are written even if whoever carried them hangs up meanwhile; cancelled here, nobody would take them up.
+        with trio.CancelScope(shield=True):
+            if media:
+                await self._services.store.add_media(media)
+            fresh = await self._services.store.add_inbox(items)
         for item, new in zip(items, fresh, strict=True):
             if new:
                 self._services.events.publish(MessageReceived(item))

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
+import trio
 
 from wad.actors.inbox import reply_address
 from wad.actors.services import Services
@@ -100,7 +101,10 @@ class Sending:
                 results.append(None)
                 messages.append((index, actor, message))
                 admitted[session_id] = admitted.get(session_id, 0) + 1
-        standing = await self._add(messages, admitted)
+        # The row is written even if the caller hangs up meanwhile. Cancelled here, nobody would take it up before the
+        # next start, and a repetition under the same key would be told that it is under way.
+        with trio.CancelScope(shield=True):
+            standing = await self._add(messages, admitted)
         for (index, actor, message), stands in zip(messages, standing, strict=True):
             results[index] = self._take_up(actor, message, stands)
         return [result for result in results if result is not None]

@@ -1,0 +1,63 @@
+"""Whoever asks, or carries what came in, may hang up at any moment: what is on disk by then takes its way all the same."""
+
+from collections.abc import Awaitable, Callable
+
+import trio
+from trio.testing import MockClock
+
+from tests.actors.test_inbox import FlowService, house_with, message, receive
+from tests.house import House, draft, shop
+from wad.models import InboxItem, MessageQuery, OutboundMessage
+
+#: More steps than one of these calls takes.
+STEPS = 15
+
+
+async def hang_up(after: int, call: Callable[[], Awaitable[object]]) -> bool:
+    """Cancel *call* after so many steps of the scheduler; whether it was still going on then."""
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+            ended = trio.Event()
+
+            async def cancel() -> None:
+                for _ in range(after):
+                    await trio.lowlevel.checkpoint()
+                if not ended.is_set():
+                    scope.cancel()
+
+            nursery.start_soon(cancel)
+            await call()
+            ended.set()
+    return scope.cancel_called
+
+
+async def test_a_message_on_disk_is_sent_though_its_caller_hung_up(autojump_clock: MockClock) -> None:
+    house = House()
+    cancelled = 0
+    async with house.run() as sessions:
+        await shop(sessions)
+        for step in range(STEPS):
+            cancelled += await hang_up(step, lambda step=step: sessions.messages.send(draft(f"{step}")))
+        await trio.sleep(60)
+        stored = await house.store().find_messages(MessageQuery(session_id="shop", limit=100))
+    assert [each.message_id for each in stored if each.state.value != "accepted"] == []
+    assert 1 < cancelled < STEPS
+    assert len(stored) > STEPS - cancelled  # of some who hung up the message was on its way to the disk
+
+
+async def test_what_came_in_is_answered_though_who_carried_it_hung_up(autojump_clock: MockClock) -> None:
+    flow = FlowService()
+    house = house_with(flow)
+    cancelled = 0
+    async with house.run() as sessions:
+        await shop(sessions)
+        for step in range(STEPS):
+            cancelled += await hang_up(step, lambda step=step: receive(sessions, message(step, f"{step}")))
+        await trio.sleep(60)
+        stored = await house.store().find_messages(MessageQuery(session_id="shop", limit=100))
+    theirs = [each for each in stored if isinstance(each, InboxItem)]
+    ours = [each for each in stored if isinstance(each, OutboundMessage)]
+    assert {each.state.value for each in theirs} == {"done"}
+    assert len(ours) == len(theirs)
+    assert 1 < cancelled < STEPS
+    assert len(theirs) > STEPS - cancelled
