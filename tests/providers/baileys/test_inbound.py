@@ -16,9 +16,11 @@ from wad.providers.baileys.inbound import (
     Known,
     event_of,
     lids_of,
+    mended,
     status_of_ack,
     status_of_receipt,
     status_of_update,
+    storable,
 )
 
 SAMPLES: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "samples.json").read_bytes())
@@ -308,6 +310,18 @@ def test_nothing_that_a_customer_writes_breaks_the_reader(message):
 
     if event is not None:
         msgspec.json.encode(event)
+
+
+def test_half_of_an_emoji_is_written_down_as_something_else():
+    """It can be sent, by whoever writes their own client, and no store takes it."""
+    message = {"key": KEY, "message": {"conversation": "hola \ud83d"}}
+
+    with pytest.raises(UnicodeEncodeError):
+        storable(event_of(message, KNOWN))
+    event = storable(event_of(mended(message), KNOWN))
+
+    assert isinstance(event, InboundMessage)
+    assert event.content["text"]["body"] == "hola ?"
 
 
 # --- statuses -------------------------------------------------------------------------------------

@@ -179,7 +179,12 @@ class Town:
             for entry in (await self.whatsapp.call("ledger"))["entries"]:
                 if entry["direction"] == "out" and entry["id"] == message.provider_message_id:
                     recipient = entry["recipients"].get(phone)
-                    if entry["account"] == account and recipient and recipient["shown"]:
+                    if (
+                        entry["account"] == account
+                        and recipient
+                        and recipient["shown"]
+                        and recipient["content"]
+                    ):
                         return {**entry, "recipient": recipient}
             return None
 

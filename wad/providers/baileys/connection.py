@@ -30,9 +30,11 @@ from wad.providers.baileys.inbound import (
     Known,
     event_of,
     lids_of,
+    mended,
     status_of_ack,
     status_of_receipt,
     status_of_update,
+    storable,
     told,
 )
 from wad.providers.baileys.jids import Key, bare, jid_of, phone_of, user_of
@@ -131,9 +133,9 @@ class BaileysConnection:
             return await self._connect()
 
     async def _connect(self) -> Proof | None:
+        child = await self._bridges.board(self, dedicated=self._dedicated)
         attempt = self._attempt = _Attempt()
         try:
-            child = await self._bridges.board(self, dedicated=self._dedicated)
             creds = (await self._link.keys.get("creds", ["creds"])).get("creds")
             self._remember(creds)
             self._child = child
@@ -497,7 +499,9 @@ class BaileysConnection:
 
     def _event(self, message: Mapping[str, Any], known: Known) -> Inbound | None:
         try:
-            return event_of(message, known)
+            return storable(event_of(message, known))
+        except UnicodeEncodeError:
+            return self._event(mended(message), known)
         except Exception:  # a bug of ours: the message is kept as it came, and the next one is not held up
             log.exception("message_unreadable", extra={"session_id": self._session_id})
             key = message.get("key") or {}

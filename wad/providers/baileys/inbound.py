@@ -366,6 +366,22 @@ def told(value: Any, depth: int = 0) -> Any:
     return value
 
 
+def storable(event: Inbound | None) -> Inbound | None:
+    """*event*, if it can be written down. Raises UnicodeEncodeError for half of an emoji, which can be sent."""
+    if event is not None:
+        msgspec.json.encode(event)
+    return event
+
+
+def mended(value: Any) -> Any:
+    """*value* with a `?` in place of what is no character."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {mended(name): mended(part) for name, part in value.items()}
+    return [mended(part) for part in value] if isinstance(value, list) else value
+
+
 def time_of(value: Any) -> datetime | None:
     """Seconds since 1970."""
     seconds = whole(value)
