@@ -24,6 +24,7 @@ ASKED = {
     "getPairingCode": ({"phoneNumber": "+5215512345678"}, {}, 404),
     "getCapabilities": (None, {}, 404),
     "listGroups": (None, {}, 404),
+    "getGroup": (None, {}, 404),
     "markRead": ({"messageId": "msg_1"}, {}, 404),
     "send": ({"sessionId": "nine", **SEND}, {}, 404),
     "sendGroup": ({"sessionId": "nine", "groupId": "g", "text": "hola"}, {}, 404),
@@ -54,6 +55,7 @@ async def of_shop_9(ask: Front) -> dict[str, str]:
         "sessionId": "nine",
         "messageId": sent.json["messageId"],
         "mediaId": file.json["mediaId"],
+        "groupId": "g-1",
     }
 
 
@@ -85,7 +87,7 @@ async def test_without_a_known_token_nothing_is_done(op, authorization, autojump
     async with front() as ask:
         headers = {} if authorization is None else {"Authorization": authorization}
         reply = await ask.as_(None)(
-            op.method, op.path.format(sessionId="x", messageId="x", mediaId="x"), headers=headers
+            op.method, op.path.format(sessionId="x", messageId="x", mediaId="x", groupId="x"), headers=headers
         )
         assert (reply.status, reply.json["code"]) == (401, "unauthorized")
         assert reply.headers["www-authenticate"].startswith("Bearer")

@@ -20,9 +20,9 @@ import trio
 from tests.providers import peer as wire
 from tests.providers.meta import APP_SECRET, NUMBER_ID, TOKEN, WAMID, Heard, message, session
 from tests.providers.peer import Exchange, Peer, Script, answering, serving
-from wad.errors import ProviderError, Scope, Verdict
+from wad.errors import NotSupported, ProviderError, Scope, Verdict
 from wad.models import Credentials, Session
-from wad.providers.base import Accepted, Connection, Group
+from wad.providers.base import Accepted, Connection, Group, GroupMember
 from wad.providers.cloud_api import CloudApi
 from wad.providers.http import Pools
 from wad.providers.meta.account import Account, MetaConfig
@@ -457,6 +457,49 @@ async def test_the_groups_page_by_page() -> None:
         assert w.peer.last.path == f"/v26.0/{NUMBER_ID}/groups"
 
 
+async def test_one_group_with_its_members() -> None:
+    """Numbers, and ids of those that show none; what is neither is left out."""
+    group = {
+        "id": "g/1",
+        "subject": "Uno",
+        "creation_timestamp": 1795521600,
+        "total_participant_count": 3,
+        "participants": [{"wa_id": "5215512345678"}, {"user_id": "MX.1"}, {}, 7, {"wa_id": 7}],
+    }
+    async with world() as w:
+        w.peer.scripts = [answering(200, group)]
+        assert await w.connection.group("g/1") == Group(
+            "g/1",
+            subject="Uno",
+            created_at="2026-11-24T12:00:00Z",
+            participants=3,
+            members=(GroupMember("5215512345678", phone="+5215512345678"), GroupMember("MX.1")),
+        )
+        assert w.peer.last.path == "/v26.0/g%2F1"
+        assert "participants" in w.peer.last.query["fields"]
+
+
+async def test_a_group_that_the_number_is_not_in() -> None:
+    """Meta says the same of everything that is not there; here it is the group, and not the account."""
+    gone = {"error": {"code": 100, "error_subcode": 33, "message": "Unsupported get request."}}
+    async with world() as w:
+        error = await w.fails(lambda: w.connection.group("g"), answering(400, gone))
+        assert (error.verdict, error.code) == (Verdict.REJECTED, "group_unknown")
+        error = await w.fails(lambda: w.connection.group("g"), answering(200, {"subject": "no id"}))
+        assert (error.verdict, error.code) == (Verdict.NOT_SENT, "provider_garbled")
+
+
+async def test_nothing_is_paired() -> None:
+    """There is no phone and no socket: disconnecting is nothing, and the rest is refused by name."""
+    async with world() as w:
+        await w.connection.disconnect()
+        for refused in (w.connection.logout(), w.connection.pairing_code("+5215512345678")):
+            with pytest.raises(NotSupported) as caught:
+                await refused
+            assert (caught.value.provider, caught.value.capability) == ("cloud_api", "pairing")
+        assert w.peer.received == []
+
+
 async def test_groups_that_never_end() -> None:
     """A server that always has a next page is not followed for ever: 10,000 groups are Meta's most."""
     page = {"data": {"groups": [{"id": "g"}]}, "paging": {"cursors": {"after": "c"}, "next": "x"}}
@@ -654,6 +697,7 @@ async def test_another_account_of_the_family() -> None:
     """No number in the path, a key in another header, files under another host: all of it is in `Account`."""
     async with serving() as peer, Pools() as pools:
         account = Account(
+            provider="look_alike",
             base_url=peer.url,
             root="",
             number="",

@@ -19,7 +19,16 @@ import msgspec
 import trio
 
 from wad.errors import StoreUnavailable, TooManyRequests
-from wad.events import Events, Fact, InboxDied, MessageMoved, MessageReceived, SessionStateChanged
+from wad.events import (
+    Events,
+    Fact,
+    InboxDied,
+    MessageMoved,
+    MessageReceived,
+    ReconnectLoop,
+    SessionDeleted,
+    SessionStateChanged,
+)
 from wad.flow.event import event_body
 from wad.http.answers import message_view
 from wad.http.auth import Principal
@@ -46,6 +55,7 @@ EVENT_TYPES: Final = (
     "message.status",
     "session.state",
     "session.qr",
+    "session.reconnect_loop",
     "message.dead_letter",
     "template.status",
     "account.update",
@@ -148,11 +158,22 @@ class EventStream:
             case InboxDied(item=item):
                 yield "message.dead_letter", item.session_id, item.shop_id, message_view(item)
             case SessionStateChanged(status=status, previous=previous):
-                data = msgspec.to_builtins(status) | {"previous": previous}
-                yield "session.state", status.session_id, status.shop_id, data
-                if self._fresh_qr(status):
-                    data = {"sessionId": status.session_id, "qr": status.qr_code}
+                data = msgspec.to_builtins(status)
+                fresh = self._fresh_qr(status)
+                if not fresh or status.state != previous:  # else only the code is another one
+                    yield "session.state", status.session_id, status.shop_id, data | {"previous": previous}
+                if fresh:
+                    data = {
+                        "sessionId": status.session_id,
+                        "qr": status.qr_code,
+                        "expiresAt": data["qrExpiresAt"],
+                    }
                     yield "session.qr", status.session_id, status.shop_id, data
+            case SessionDeleted(session_id=session_id):
+                self._qr.pop(session_id, None)
+            case ReconnectLoop(status=status, losses=losses, period=period):
+                data = msgspec.to_builtins(status) | {"losses": losses, "periodSeconds": period}
+                yield "session.reconnect_loop", status.session_id, status.shop_id, data
             case _:
                 return
 

@@ -141,7 +141,9 @@ def _answer(result: Result, schemas: Mapping[int, Any]) -> dict[str, Any]:
             schema = {"type": "object"}
         case described:
             schema = schemas[id(described)]
-    answer["content"] = {result.media_type: {"schema": schema}}
+    answer["content"] = {result.media_type: {"schema": schema}} | {
+        other: {"schema": {}} for other in sorted(result.others)
+    }
     return answer
 
 

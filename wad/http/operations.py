@@ -73,12 +73,16 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """One success: what it means, and the type (or the JSON Schema) of its body."""
+    """One success: what it means, and the type (or the JSON Schema) of its body.
+
+    `others` are media types in which it can be had too, as bytes.
+    """
 
     meaning: str
     type: Any = None
     media_type: str | None = JSON
     headers: Mapping[str, str] = {}
+    others: frozenset[str] = frozenset()
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):

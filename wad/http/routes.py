@@ -189,7 +189,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="The code to scan, while it is pairing",
         handler=sessions.qr,
         query=QrQuery,
-        answers={200: Result("The code", sessions.QrView)},
+        answers={
+            200: Result(
+                "The code", sessions.QrView, others=frozenset(sessions.QR_FORMS) - {"application/json"}
+            )
+        },
         problems=frozenset({404, 406, 409}),
     ),
     Operation(
@@ -201,7 +205,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         handler=sessions.pairing_code,
         body=_json(PairingBody),
         answers={200: Result("The code", sessions.PairingCode)},
-        problems=frozenset({404}),
+        problems=frozenset({404, 409, 502}),
     ),
     Operation(
         id="getCapabilities",
@@ -221,6 +225,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="The groups it is in",
         handler=sessions.groups,
         answers={200: Result("The groups", GroupList)},
+        problems=frozenset({404, 409, 422, 502}),
+    ),
+    Operation(
+        id="getGroup",
+        method="GET",
+        path=f"{_SESSION}/groups/{{groupId}}",
+        tag="sessions",
+        summary="A group it is in, with its members",
+        handler=sessions.group,
+        answers={200: Result("The group", Group)},
         problems=frozenset({404, 409, 422, 502}),
     ),
     Operation(

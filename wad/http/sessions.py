@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from wad.errors import Conflict, FieldError, Forbidden, NotFound, NotSupported
+from wad.errors import Conflict, FieldError, Forbidden, NotFound
+from wad.http import qr as draw
 from wad.http.answers import SessionList, session_view
 from wad.http.api import Api
 from wad.http.auth import Principal
@@ -15,6 +17,7 @@ from wad.http.operations import Answer, Exchange
 from wad.http.problems import Refused
 from wad.http.schemas import (
     NewSessionBody,
+    PairingBody,
     QrQuery,
     ReadBody,
     SessionPatch,
@@ -188,10 +191,11 @@ class QrView(msgspec.Struct, frozen=True, rename="camel"):
     """`qr` is what the code says. `expiresAt` null: until the next one."""
 
     qr: str
-    expires_at: str | None = None
+    expires_at: datetime | None
 
 
-_QR_FORMATS: Final = {
+#: The forms in which a code can be had: the type that `Accept` names, and the word that `?format=` does.
+QR_FORMS: Final = {
     "application/json": "json",
     "image/png": "png",
     "image/svg+xml": "svg",
@@ -200,19 +204,34 @@ _QR_FORMATS: Final = {
 
 
 async def qr(api: Api, exchange: Exchange) -> Answer:
-    """The code to scan. Drawing it as PNG and SVG comes with the first provider that pairs."""
+    """The code to scan, as it is now: whoever shows it asks again, or listens for `session.qr`."""
     query: QrQuery = exchange.query
-    code = api.sessions.status(_session(api, exchange).session_id).qr_code
-    if code is None:
-        raise Conflict("the session is not waiting for a code to be scanned", code="not_pairing")
-    accepted = exchange.request.accept_mimetypes.best_match(list(_QR_FORMATS), "")
-    match query.format or _QR_FORMATS.get(accepted or "application/json"):
+    status = api.sessions.status(_session(api, exchange).session_id)
+    if status.qr_code is None:
+        raise Conflict(
+            f"the session is not waiting for a code to be scanned: it is {status.state}", code="not_pairing"
+        )
+    match query.format or _accepted_form(exchange):
         case "json":
-            return Answer(QrView(code))
-        case "text":
-            return Answer(code.encode(), media_type="text/plain; charset=utf-8")
+            answer = Answer(QrView(status.qr_code, status.qr_expires_at))
+        case "png":
+            answer = Answer(draw.png(status.qr_code), media_type="image/png")
+        case "svg":
+            answer = Answer(draw.svg(status.qr_code), media_type="image/svg+xml")
         case _:
-            raise Refused("not_acceptable", "the code can be had as application/json and as text/plain")
+            text = draw.half_blocks(status.qr_code)
+            answer = Answer(text.encode(), media_type="text/plain; charset=utf-8")
+    return msgspec.structs.replace(answer, headers={"Cache-Control": "no-store"})
+
+
+def _accepted_form(exchange: Exchange) -> str:
+    accepted = exchange.request.accept_mimetypes
+    if not accepted:
+        return "json"
+    best = accepted.best_match(list(QR_FORMS))
+    if best is None:
+        raise Refused("not_acceptable", f"the code can be had as {', '.join(QR_FORMS)}")
+    return QR_FORMS[best]
 
 
 class PairingCode(msgspec.Struct, frozen=True):
@@ -220,8 +239,10 @@ class PairingCode(msgspec.Struct, frozen=True):
 
 
 async def pairing_code(api: Api, exchange: Exchange) -> Answer:
-    """No provider so far pairs by a code: those are paired in Meta's or Twilio's console."""
-    raise NotSupported(_session(api, exchange).provider, "pairing")
+    """A code for the phone with that number, where nobody can scan one."""
+    body: PairingBody = exchange.body
+    session_id = _session(api, exchange).session_id
+    return Answer(PairingCode(await api.sessions.calls.pairing_code(session_id, body.phone_number)))
 
 
 # --- what it can, and what it is in ---------------------------------------------------------------
@@ -238,6 +259,11 @@ async def capabilities(api: Api, exchange: Exchange) -> Answer:
 async def groups(api: Api, exchange: Exchange) -> Answer:
     found = await api.sessions.calls.groups(_session(api, exchange).session_id)
     return Answer({"items": found, "next": None})
+
+
+async def group(api: Api, exchange: Exchange) -> Answer:
+    session_id = _session(api, exchange).session_id
+    return Answer(await api.sessions.calls.group(session_id, exchange.path["groupId"]))
 
 
 async def mark_read(api: Api, exchange: Exchange) -> Answer:

@@ -14,7 +14,7 @@ import trio
 from wad.actors.requests import Call
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
-from wad.errors import ActorDown, Conflict, NotFound, NotSupported
+from wad.errors import ActorDown, Conflict, NotFound, NotSupported, ProviderError
 from wad.models import DesiredState, InboundMessage, Media, MessageId, SessionId, SessionState
 from wad.providers.base import Connection, Group, MediaContent
 from wad.supervisor.actors import Actors
@@ -54,10 +54,15 @@ class Calls:
         return await self._call(actor, lambda connection: connection.groups())
 
     async def group(self, session_id: SessionId, group_id: str) -> Group:
-        """One group, with its members."""
+        """One group, with its members. NotFound where the session is in no such group."""
         actor = self._actors.get(session_id)
         self._require(actor, "groups", actor.kind.capabilities.groups)
-        return await self._call(actor, lambda connection: connection.group(group_id))
+        try:
+            return await self._call(actor, lambda connection: connection.group(group_id))
+        except ProviderError as error:
+            if error.code == "group_unknown":
+                raise NotFound(f"the session is in no group {group_id!r}") from error
+            raise
 
     async def pairing_code(self, session_id: SessionId, phone_number: str) -> str:
         """The code to type into that phone. A session that was just told to connect is waited for."""

@@ -32,6 +32,8 @@ DOWNLOAD: Final = 300.0
 #: Meta's own bounds: 10,000 groups a number, 1,024 a page.
 _GROUP_PAGE: Final = 1024
 _GROUP_PAGES: Final = 10
+#: What Meta says of any object that is not there, or is not ours; all that was named here is the group.
+_NO_SUCH_OBJECT: Final = ("33", "100")
 _GROUP_FIELDS: Final = "id,subject,description,creation_timestamp,total_participant_count,participants"
 
 
@@ -107,7 +109,14 @@ class MetaConnection:
 
     async def group(self, group_id: str) -> Group:
         url = self._account.object_url(group_id, fields=_GROUP_FIELDS)
-        return await self._get("group", url, self._one_group)
+        try:
+            return await self._get("group", url, self._one_group)
+        except ProviderError as error:
+            if error.provider_code not in _NO_SUCH_OBJECT:
+                raise
+            raise ProviderError(
+                Verdict.REJECTED, error.detail, code="group_unknown", provider_code=error.provider_code
+            ) from error
 
     async def upload(self, data: bytes, *, mime_type: str, filename: str | None) -> str:
         url = self._account.url(f"{self._account.number}/media")
