@@ -22,6 +22,7 @@ from tests.acceptance.town import QUICK
 from wad.sandbox import READY
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install '.[dev]'")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe: pip install '.[dev]'")
 
 CHROMIUM = shutil.which("chromium")
 #: It is alone on loopback: nothing is looked up, reported or fetched.
@@ -238,6 +239,16 @@ class Desk:
 
     def is_live(self) -> None:
         self.expect(self.page.locator("#live.on")).to_be_visible()
+
+    def is_for_everybody(self, name: str) -> list[str]:
+        """What axe finds on the page as it is, and whether it is wider than the screen; with a photograph."""
+        self.photograph(name)
+        options = {"resultTypes": ["violations"]}
+        found = axe.Axe().run(self.page, options=options).response["violations"]
+        wrong = [f"{each['id']}: {[node['html'] for node in each['nodes']]}" for each in found]
+        if self.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wrong.append("wider than the screen")
+        return wrong
 
     def photograph(self, name: str) -> None:
         self.page.screenshot(path=self._album / f"{name}.png", full_page=True)

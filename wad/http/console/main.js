@@ -154,7 +154,7 @@ function drawLive() {
     $("live").replaceChildren(`${t("live.cut")}, ${t("live.again", { time: clock(now.retryAt) })} `,
       h("button", { type: "button", class: "link", onclick: live.tryNow }, t("live.try")));
   }
-  document.body.classList.toggle("cut", signedIn && now !== null && !on);
+  document.body.classList.toggle("unheard", signedIn && now !== null && !on);
 }
 
 live.onState((now) => {

@@ -102,7 +102,7 @@ function drawMessage(message) {
       h("div", { class: "soft" }, message.sessionId)),
     cell("direction", word("direction", message.direction)),
     cell("who", who(message)),
-    cell("what", h("span", { class: "cut" }, preview(message)), troubles(message)),
+    cell("what", h("span", { class: "clamped" }, preview(message)), troubles(message)),
     cell("status", chip("status", message.status)));
 }
 

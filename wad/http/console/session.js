@@ -87,7 +87,10 @@ export function sessionView(id) {
   }
 
   function update(status) {
-    if (before !== null && before !== status.state) say(t("sessions.changed", { session: id, state: word("state", status.state) }));
+    if (before !== null && before !== status.state) {
+      say(t("sessions.changed", { session: id, state: word("state", status.state) }));
+      trial.changed();
+    }
     before = status.state;
     state.replaceChildren(chip("state", status.state));
     reason.replaceChildren(...reasonLines(status));
@@ -108,10 +111,11 @@ export function sessionView(id) {
       [t("sessions.provider"), providerLabel(status.provider)],
       [t("session.node"), status.node],
     ]));
+    const held = document.activeElement; // asked before: what is hidden is not active any more
     connect.hidden = status.state === "connected";
     disconnect.hidden = status.desiredState === "disconnected";
     logout.hidden = !pairs;
-    if (buttons.contains(document.activeElement) && document.activeElement.hidden) title.focus();
+    if (buttons.contains(held) && held.hidden) title.focus();
     pairing.element.hidden = !pairs || ["connected", "degraded"].includes(status.state);
     pairing.update(status);
   }

@@ -135,7 +135,7 @@ export function showProblem(box, problem, besides = []) {
   const fields = problem.errors.filter((each) => !besides.includes(each.pointer));
   const page = /^[a-z][a-z0-9_]{0,63}$/.test(problem.code) && !silent ? `/problems/${problem.code}` : null;
   box.replaceChildren(
-    h("p", {}, silent ? t("problem.silent") : h("span", { lang: "en" }, h("b", {}, problem.title), fields.length || problem.errors.length ? "" : ` ${problem.detail}`)),
+    h("p", {}, silent ? t("problem.silent") : h("span", { lang: "en" }, h("b", {}, problem.title), problem.errors.length ? "" : `: ${problem.detail}`)),
     fields.length ? h("ul", { lang: "en" }, fields.map((each) => h("li", {}, h("code", {}, each.pointer), ` ${each.detail}`))) : "",
     problem.reason ? h("p", {}, todo(problem.reason)) : "",
     problem.retryAt ? h("p", {}, t("problem.again", { time: clock(problem.retryAt) })) : "",

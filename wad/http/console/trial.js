@@ -13,7 +13,7 @@ const ENDS = new Set(["read", "played", "failed", "cancelled", "expired"]);
 /** Events tell of each step; this is for those that a cut stream did not bring. */
 const EVERY = 4000;
 
-/** {element, stop()} for one session. */
+/** {element, changed(), stop()} for one session. */
 export function trialCard(session) {
   const gone = new AbortController();
   const to = h("input", { name: "to", type: "tel", autocomplete: "off", spellcheck: "false" });
@@ -91,6 +91,8 @@ export function trialCard(session) {
   live.onEntry((entry) => { if (watched !== null && entry.data.messageId === watched) watching.now(); }, gone.signal);
 
   return {
+    /** The session is in another state: what it refused before says nothing any more. */
+    changed: () => showProblem(problem, null),
     element: h("section", { class: "card", "aria-labelledby": "trial-title" }, h("h2", { id: "trial-title" }, t("trial.title")), form, outcome),
     stop() { gone.abort(); watching?.stop(); },
   };
