@@ -200,6 +200,22 @@ async def test_a_lost_connection_is_made_again_and_nothing_is_sent_meanwhile(
         assert socket.seen == ["while away"]
 
 
+async def test_a_proof_from_before_the_loss_is_none(autojump_clock: MockClock) -> None:
+    """The socket answered, and ended before the answer was taken: the session is connected anew."""
+    house, socket = world()
+    async with house.run() as sessions:
+        await paired(house, sessions)
+        socket.latency = 3.0
+        await sessions.connect(SHOP, wait=0)  # a probe, for it is connected
+        await trio.sleep(1)
+        socket.drop("shop", gone())
+        await trio.sleep(2.5)
+        assert not sessions.status(SHOP).is_connected
+        await trio.sleep(3)
+        assert sessions.status(SHOP).is_connected
+        assert socket.sockets["shop"].is_open
+
+
 async def test_pauses_grow_with_every_loss_and_with_every_failure(autojump_clock: MockClock) -> None:
     """From 1 s to 60 s, with jitter: half to all of it."""
     house, socket = world()

@@ -511,10 +511,8 @@ class SessionActor:
                 "reconnect_loop",
                 f"lost {self._losses.count} times in {WINDOW / 60:.0f} minutes, last by {error.code}: {error.detail}",
             )
-        if self._connect_scope is None:
-            self._start_connecting(after=self._losses.pause, why=why)
-        else:  # it is being connected already
-            self._set(SessionState.CONNECTING, why)
+        self._stop_connecting()  # a probe that is under way may have its proof from before
+        self._start_connecting(after=self._losses.pause, why=why)
         if self._losses.is_news():
             self._services.events.publish(ReconnectLoop(self.status(), self._losses.count, WINDOW))
             self._nursery.start_soon(self._tell_loop)
