@@ -29,8 +29,11 @@ export class Inbound {
 		this.untold = new Map()
 	}
 
-	/** A `message` stanza arrived. */
+	/** A `message` stanza arrived, and Baileys is about to hear of it. */
 	seen(stanza) {
+		// What was queued while we were away Baileys takes one by one, and what is said now beside that, so that the new
+		// overtakes the old. Marked like the old it takes its place behind it. (Baileys then tells of it as `append`.)
+		stanza.attrs.offline ??= 'no'
 		if (!Array.isArray(stanza.content)) return
 		for (const child of stanza.content) {
 			if (child.content instanceof Uint8Array) this.stanzas.set(child.content, stanza.attrs)
