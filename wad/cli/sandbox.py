@@ -149,7 +149,7 @@ def _show(url: str, number: dict[str, Any], web: dict[str, Any] | None, *, as_js
             f"      extra_ca: {web['extraCa']}\n"
             "then make a session, and scan its QR code on the page of the phones:\n"
             "  wad sessions create phone --provider baileys\n"
-            "  wad sessions connect phone && wad qr phone"
+            "  wad qr phone"
         )
     elif web:
         progress(f"WhatsApp Web is left out: {web['missing']}")

@@ -113,5 +113,8 @@ async def test_people_and_phones_are_the_persons_to_name() -> None:
         state = await here.control("GET", "web")
         assert [each["name"] for each in state["phones"]] == ["Tienda Web", "Tienda 2", "Ana Torres"]
         assert [each["name"] for each in state["contacts"]] == ["Luis Ortega", "Zoe"]
-        changed = await here.control("PATCH", "web/settings", {"autoRead": True})
+        await here.control("PATCH", "web/settings", {"minVersion": [2, 3000, 1]})
+        assert (await here.control("GET", "web/settings"))["minVersion"] == [2, 3000, 1]
+        changed = await here.control("PATCH", "web/settings", {"autoRead": True, "minVersion": None})
+        assert changed["minVersion"] is None
         assert (changed["autoRead"], (await here.control("GET", "web/settings"))["autoRead"]) == (True, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
 from quart import Blueprint, Response, request
 
 from wad.sandbox.bodies import Body, body, control_blueprint
@@ -70,7 +71,8 @@ def web_routes(sandbox: Sandbox) -> Blueprint:
 
     @routes.route("/web/settings", methods=["GET", "PATCH"])
     async def settings() -> Response:
-        return await ask("settings", w.words(await body(w.SettingsSpec)) if request.method == "PATCH" else {})
+        changes = await body(w.SettingsSpec) if request.method == "PATCH" else w.SettingsSpec()
+        return await ask("settings", msgspec.to_builtins(changes))
 
     # --- people -----------------------------------------------------------------------------------
 

@@ -91,12 +91,16 @@ class LoseSessionSpec(Body, frozen=True):
 
 
 class SettingsSpec(Body, frozen=True):
-    auto_read: bool | None = None
-    receipts: bool | None = None
-    history: bool | None = None
-    addressing: Literal["pn", "lid"] | None = None
-    min_version: list[int] | None = None
-    offline_preview: bool | None = None
+    """How everybody behaves; here a null is a value."""
+
+    auto_read: bool | msgspec.UnsetType = msgspec.UNSET
+    receipts: bool | msgspec.UnsetType = msgspec.UNSET
+    history: bool | msgspec.UnsetType = msgspec.UNSET  # a phone shares its (empty) history with a new client
+    addressing: Literal["pn", "lid"] | msgspec.UnsetType = msgspec.UNSET
+    min_version: Annotated[list[int], msgspec.Meta(min_length=3, max_length=3)] | None | msgspec.UnsetType = (
+        msgspec.UNSET  # older clients are refused with 405
+    )
+    offline_preview: bool | msgspec.UnsetType = msgspec.UNSET  # a client's queue is announced to it
 
 
 # --- what people say ------------------------------------------------------------------------------
