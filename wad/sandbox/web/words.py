@@ -97,7 +97,7 @@ class SettingsSpec(Body, frozen=True):
     receipts: bool | msgspec.UnsetType = msgspec.UNSET
     history: bool | msgspec.UnsetType = msgspec.UNSET  # a phone shares its (empty) history with a new client
     addressing: Literal["pn", "lid"] | msgspec.UnsetType = msgspec.UNSET
-    min_version: Annotated[list[int], msgspec.Meta(min_length=3, max_length=3)] | None | msgspec.UnsetType = (
+    min_version: Annotated[list[int], msgspec.Meta(min_length=3, max_length=3)] | msgspec.UnsetType | None = (
         msgspec.UNSET  # older clients are refused with 405
     )
     offline_preview: bool | msgspec.UnsetType = msgspec.UNSET  # a client's queue is announced to it
