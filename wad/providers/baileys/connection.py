@@ -558,8 +558,11 @@ class _Reported:
 
 
 def wire_name(session_id: str) -> str:
-    """*session_id* as the bridge calls it: the name of a file, and so without dots. No two become one."""
-    return session_id.replace("_", "__").replace(".", "_d")
+    """*session_id* as the bridge calls it: the name of a file, and so without dots. No two become one.
+
+    It is the id itself, which begins with no low line, unless that has a dot.
+    """
+    return session_id if "." not in session_id else f"_{session_id.replace('_', '__').replace('.', '_d')}"
 
 
 def _is_over(pairing: Pairing) -> bool:
