@@ -53,13 +53,19 @@ export class Companion {
 	upload(iq) {
 		const skey = child(iq, 'skey')
 		if (skey) this.rotate(skey)
-		const packed = children(child(iq, 'list'), 'key').map((key) => Buffer.concat([bytes(child(key, 'id')), bytes(child(key, 'value'))]))
+		const packed = children(child(iq, 'list'), 'key').map((key) =>
+			Buffer.concat([bytes(child(key, 'id')), bytes(child(key, 'value'))]),
+		)
 		this.#preKeys = Buffer.concat([this.#preKeys, ...packed])
 		this.#askedForKeys = false
 	}
 
 	rotate(skey) {
-		this.signedPreKey = { id: bytes(child(skey, 'id')).readUIntBE(0, ID), value: bytes(child(skey, 'value')), signature: bytes(child(skey, 'signature')) }
+		this.signedPreKey = {
+			id: bytes(child(skey, 'id')).readUIntBE(0, ID),
+			value: bytes(child(skey, 'value')),
+			signature: bytes(child(skey, 'signature')),
+		}
 	}
 
 	/** A bundle for somebody who wants to write to this client; takes a one-time key out while there are any. */

@@ -7,7 +7,13 @@ import { normalizeMessageContent, proto } from '@whiskeysockets/baileys'
 import { CallError } from '../lines.js'
 
 const MEDIA = ['image', 'video', 'audio', 'document', 'sticker']
-const MIMETYPES = { image: 'image/jpeg', video: 'video/mp4', audio: 'audio/ogg; codecs=opus', document: 'application/octet-stream', sticker: 'image/webp' }
+const MIMETYPES = {
+	image: 'image/jpeg',
+	video: 'video/mp4',
+	audio: 'audio/ogg; codecs=opus',
+	document: 'application/octet-stream',
+	sticker: 'image/webp',
+}
 const { ProtocolMessage } = proto.Message
 
 /**
@@ -43,7 +49,9 @@ export async function build(content, { media, recall, self, jidOf }) {
 		if (content[kind]) return { [`${kind}Message`]: { ...(await mediaMessage(media, kind, content[kind])), ...context } }
 	}
 	if (content.text !== undefined) {
-		return content.reply || content.mentions ? { extendedTextMessage: { text: content.text, ...context } } : { conversation: content.text }
+		return content.reply || content.mentions
+			? { extendedTextMessage: { text: content.text, ...context } }
+			: { conversation: content.text }
 	}
 	if (content.location) {
 		const { latitude, longitude, name, address } = content.location
@@ -56,7 +64,12 @@ export async function build(content, { media, recall, self, jidOf }) {
 	}
 	if (content.poll) {
 		const { name, options, selectable = 1 } = content.poll
-		const poll = { name, options: options.map((optionName) => ({ optionName })), selectableOptionsCount: selectable, ...context }
+		const poll = {
+			name,
+			options: options.map((optionName) => ({ optionName })),
+			selectableOptionsCount: selectable,
+			...context,
+		}
 		return {
 			messageContextInfo: { messageSecret: randomBytes(32) },
 			[selectable === 1 ? 'pollCreationMessageV3' : 'pollCreationMessage']: poll,
@@ -101,7 +114,9 @@ function vote({ id, options }, { message, key, author }, self) {
 	const encIv = randomBytes(12)
 	const cipher = createCipheriv('aes-256-gcm', hmac(hmac(Buffer.alloc(32), secret), use), encIv)
 	cipher.setAAD(Buffer.from(`${id}\0${bare(self)}`))
-	const choice = proto.Message.PollVoteMessage.encode({ selectedOptions: options.map((name) => createHash('sha256').update(name).digest()) }).finish()
+	const choice = proto.Message.PollVoteMessage.encode({
+		selectedOptions: options.map((name) => createHash('sha256').update(name).digest()),
+	}).finish()
 	const encPayload = Buffer.concat([cipher.update(choice), cipher.final(), cipher.getAuthTag()])
 	return { pollUpdateMessage: { pollCreationMessageKey: key, vote: { encPayload, encIv }, senderTimestampMs: Date.now() } }
 }
@@ -140,7 +155,13 @@ export async function summary(message, media) {
 	const found = mediaOf(message)
 	if (found) {
 		const { kind, part } = found
-		const facts = { type: kind, mimetype: part.mimetype, caption: part.caption || undefined, fileName: part.fileName || undefined, ptt: part.ptt || undefined }
+		const facts = {
+			type: kind,
+			mimetype: part.mimetype,
+			caption: part.caption || undefined,
+			fileName: part.fileName || undefined,
+			ptt: part.ptt || undefined,
+		}
 		try {
 			const plain = await media.open(part, kind)
 			return { ...facts, size: plain.length, sha256: createHash('sha256').update(plain).digest('hex'), ...more }
@@ -152,17 +173,38 @@ export async function summary(message, media) {
 	if (content.extendedTextMessage) return { type: 'text', text: content.extendedTextMessage.text, ...more }
 	if (content.locationMessage) {
 		const { degreesLatitude, degreesLongitude, name, address } = content.locationMessage
-		return { type: 'location', latitude: degreesLatitude, longitude: degreesLongitude, name: name || undefined, address: address || undefined, ...more }
+		return {
+			type: 'location',
+			latitude: degreesLatitude,
+			longitude: degreesLongitude,
+			name: name || undefined,
+			address: address || undefined,
+			...more,
+		}
 	}
-	if (content.contactMessage) return { type: 'contact', name: content.contactMessage.displayName, vcard: content.contactMessage.vcard, ...more }
+	if (content.contactMessage)
+		return { type: 'contact', name: content.contactMessage.displayName, vcard: content.contactMessage.vcard, ...more }
 	if (content.contactsArrayMessage) {
 		const { displayName, contacts } = content.contactsArrayMessage
-		return { type: 'contacts', name: displayName, contacts: contacts.map(({ displayName: name, vcard }) => ({ name, vcard })), ...more }
+		return {
+			type: 'contacts',
+			name: displayName,
+			contacts: contacts.map(({ displayName: name, vcard }) => ({ name, vcard })),
+			...more,
+		}
 	}
 	const poll = content.pollCreationMessage ?? content.pollCreationMessageV2 ?? content.pollCreationMessageV3
-	if (poll) return { type: 'poll', name: poll.name, options: poll.options.map(({ optionName }) => optionName), selectable: poll.selectableOptionsCount, ...more }
+	if (poll)
+		return {
+			type: 'poll',
+			name: poll.name,
+			options: poll.options.map(({ optionName }) => optionName),
+			selectable: poll.selectableOptionsCount,
+			...more,
+		}
 	if (content.pollUpdateMessage) return { type: 'vote', id: content.pollUpdateMessage.pollCreationMessageKey?.id }
-	if (content.reactionMessage) return { type: 'reaction', id: content.reactionMessage.key?.id, emoji: content.reactionMessage.text ?? '' }
+	if (content.reactionMessage)
+		return { type: 'reaction', id: content.reactionMessage.key?.id, emoji: content.reactionMessage.text ?? '' }
 	const protocol = content.protocolMessage
 	if (protocol?.type === ProtocolMessage.Type.MESSAGE_EDIT) {
 		const { text } = await summary(protocol.editedMessage, media)

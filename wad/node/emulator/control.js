@@ -57,11 +57,12 @@ import { randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 
 import { CallError } from '../lines.js'
-import { mediaBytes, receipt, say } from './contact.js'
+import { mediaBytes, receipt } from './contact.js'
 import { keyPairOf } from './curve.js'
 import { node } from './nodes.js'
 import { unlink } from './phone.js'
 import { showPresence, typing } from './routing.js'
+import { say } from './saying.js'
 import { Server, failureOf, replace } from './server.js'
 import { DEFAULTS, World } from './world.js'
 
@@ -80,9 +81,15 @@ export function control(tell) {
 		if (!/^\+?\d{5,15}$/.test(String(phone))) throw new CallError('bad_arguments', `${JSON.stringify(phone)} is no number`)
 		return world.people.get(phone)
 	}
-	const clients = (phone, device) => [...person(phone).companions.values()].filter((each) => device === undefined || each.device === device)
+	const clients = (phone, device) =>
+		[...person(phone).companions.values()].filter((each) => device === undefined || each.device === device)
 	const connected = (phone) => clients(phone).filter((each) => each.connection)
-	const linked = (companion) => ({ phone: companion.person.phone, device: companion.device, jid: companion.jid(), lid: companion.jid('lid') })
+	const linked = (companion) => ({
+		phone: companion.person.phone,
+		device: companion.device,
+		jid: companion.jid(),
+		lid: companion.jid('lid'),
+	})
 	const group = (id) => world.groups.need(id)
 	const actor = (id, by) => (by ? person(by) : group(id).creator)
 	const people = (phones) => phones.map(person)
@@ -163,7 +170,15 @@ export function control(tell) {
 
 		async say({ from, to, group: id, content, id: messageId, addressing }) {
 			if (!to === !id) throw new CallError('bad_arguments', 'say needs either to or group')
-			return { id: await say(world, person(from), { to: to && person(to), group: id && group(id), content, id: messageId, addressing }) }
+			return {
+				id: await say(world, person(from), {
+					to: to && person(to),
+					group: id && group(id),
+					content,
+					id: messageId,
+					addressing,
+				}),
+			}
 		},
 		read({ by, to, group: id, ids, type = 'read' }) {
 			const reader = person(by)
@@ -221,13 +236,27 @@ export function control(tell) {
 		state() {
 			return {
 				accounts: world.accounts().map((each) => ({
-					phone: each.phone, lid: each.lid, name: each.name, ban: each.ban, faults: world.faults.waiting(each.phone),
+					phone: each.phone,
+					lid: each.lid,
+					name: each.name,
+					ban: each.ban,
+					faults: world.faults.waiting(each.phone),
 					clients: [...each.companions.values()].map((companion) => ({
-						device: companion.device, jid: companion.jid(), connected: companion.connection !== null, active: companion.active,
-						available: companion.available, pending: [...companion.pending].map(([key, { sent }]) => ({ key, sent })), preKeys: companion.preKeyCount,
+						device: companion.device,
+						jid: companion.jid(),
+						connected: companion.connection?.open === true,
+						active: companion.active,
+						available: companion.available,
+						pending: [...companion.pending].map(([key, { sent }]) => ({ key, sent })),
+						preKeys: companion.preKeyCount,
 					})),
 				})),
-				groups: [...world.groups].map((each) => ({ id: each.id, subject: each.subject, addressing: each.mode, members: [...each.members.keys()].map(({ phone }) => phone) })),
+				groups: [...world.groups].map((each) => ({
+					id: each.id,
+					subject: each.subject,
+					addressing: each.mode,
+					members: [...each.members.keys()].map(({ phone }) => phone),
+				})),
 				connections: server.connections,
 				memory: process.memoryUsage(),
 			}

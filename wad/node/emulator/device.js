@@ -1,6 +1,13 @@
 /** A simulated device's Signal identity: its keys, its sessions and its sender keys, over the real libsignal. */
 
-import { DEFAULT_CONNECTION_CONFIG, encodeWAMessage, generateRegistrationId, proto, signedKeyPair, unpadRandomMax16 } from '@whiskeysockets/baileys'
+import {
+	DEFAULT_CONNECTION_CONFIG,
+	encodeWAMessage,
+	generateRegistrationId,
+	proto,
+	signedKeyPair,
+	unpadRandomMax16,
+} from '@whiskeysockets/baileys'
 
 import { keyPair, marked } from './curve.js'
 import { node, number } from './nodes.js'
@@ -12,7 +19,8 @@ function memory() {
 	const tables = new Map()
 	const table = (type) => tables.get(type) ?? tables.set(type, new Map()).get(type)
 	return {
-		get: async (type, ids) => Object.fromEntries(ids.filter((id) => table(type).has(id)).map((id) => [id, table(type).get(id)])),
+		get: async (type, ids) =>
+			Object.fromEntries(ids.filter((id) => table(type).has(id)).map((id) => [id, table(type).get(id)])),
 		set: async (data) => {
 			for (const [type, values] of Object.entries(data)) {
 				for (const [id, value] of Object.entries(values)) {
@@ -47,7 +55,11 @@ export class Device {
 			signedPreKey: signedKeyPair(identity, 1),
 			registrationId: generateRegistrationId(),
 		}
-		this.#signal = DEFAULT_CONNECTION_CONFIG.makeSignalRepository({ creds: this.creds, keys: this.#keys }, silent, async () => [])
+		this.#signal = DEFAULT_CONNECTION_CONFIG.makeSignalRepository(
+			{ creds: this.creds, keys: this.#keys },
+			silent,
+			async () => [],
+		)
 	}
 
 	/** Do `work` after all that was asked before: Signal's ratchets need their messages in order. */
@@ -87,7 +99,11 @@ export class Device {
 			session: {
 				registrationId,
 				identityKey: marked(identity),
-				signedPreKey: { keyId: signedPreKey.id, publicKey: marked(signedPreKey.value), signature: signedPreKey.signature },
+				signedPreKey: {
+					keyId: signedPreKey.id,
+					publicKey: marked(signedPreKey.value),
+					signature: signedPreKey.signature,
+				},
 				preKey: preKey && { keyId: preKey.id, publicKey: marked(preKey.value) },
 			},
 		})

@@ -31,7 +31,10 @@ export class Faults {
 	}
 
 	clear(phone, kind = undefined) {
-		this.#waiting.set(phone, (this.#waiting.get(phone) ?? []).filter((fault) => kind && fault.kind !== kind))
+		this.#waiting.set(
+			phone,
+			(this.#waiting.get(phone) ?? []).filter((fault) => kind && fault.kind !== kind),
+		)
 	}
 
 	/** The next fault of one of these kinds, which is used up by it. */
@@ -43,6 +46,11 @@ export class Faults {
 	}
 
 	waiting(phone) {
-		return (this.#waiting.get(phone) ?? []).map(({ kind, left, code, ms }) => ({ kind, code, ms, left: left === Infinity ? 'always' : left }))
+		return (this.#waiting.get(phone) ?? []).map(({ kind, left, code, ms }) => ({
+			kind,
+			code,
+			ms,
+			left: left === Infinity ? 'always' : left,
+		}))
 	}
 }

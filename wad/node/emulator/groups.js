@@ -34,7 +34,12 @@ export class Group {
 
 	participant(person, extra = {}) {
 		const other = this.server === 'lid' ? { phone_number: person.pnJid } : { lid: person.lidJid }
-		return node('participant', { jid: person.jid(this.server), ...other, type: this.members.get(person) ?? undefined, ...extra })
+		return node('participant', {
+			jid: person.jid(this.server),
+			...other,
+			type: this.members.get(person) ?? undefined,
+			...extra,
+		})
 	}
 
 	/** The group as queries answer it. */
@@ -53,7 +58,9 @@ export class Group {
 				size: String(this.members.size),
 			},
 			[
-				...(this.description ? [node('description', { id: 'd1' }, [node('body', {}, Buffer.from(this.description))])] : []),
+				...(this.description
+					? [node('description', { id: 'd1' }, [node('body', {}, Buffer.from(this.description))])]
+					: []),
 				...[...this.members.keys()].map((person) => this.participant(person)),
 			],
 		)
@@ -105,14 +112,26 @@ export class Groups {
 		const fresh = people.filter((person) => !group.members.has(person))
 		if (!fresh.length) return
 		for (const person of fresh) group.members.set(person, null)
-		this.#notify(group, actor, node('add', { reason: 'invite' }, fresh.map((person) => group.participant(person))))
+		this.#notify(
+			group,
+			actor,
+			node(
+				'add',
+				{ reason: 'invite' },
+				fresh.map((person) => group.participant(person)),
+			),
+		)
 	}
 
 	/** Take people out; somebody who takes out themselves leaves. */
 	remove(group, actor, people) {
 		const gone = people.filter((person) => group.members.has(person))
 		if (!gone.length) return
-		const change = node('remove', {}, gone.map((person) => group.participant(person)))
+		const change = node(
+			'remove',
+			{},
+			gone.map((person) => group.participant(person)),
+		)
 		this.#notify(group, actor, change)
 		for (const person of gone) group.members.delete(person)
 		// Who comes back needs the others' sender keys again.
@@ -125,7 +144,15 @@ export class Groups {
 
 	rank(group, actor, people, change) {
 		for (const person of people) if (group.members.has(person)) group.members.set(person, RANKS[change])
-		this.#notify(group, actor, node(change, {}, people.map((person) => group.participant(person))))
+		this.#notify(
+			group,
+			actor,
+			node(
+				change,
+				{},
+				people.map((person) => group.participant(person)),
+			),
+		)
 	}
 
 	subject(group, actor, subject) {
@@ -135,7 +162,11 @@ export class Groups {
 
 	describe(group, actor, description) {
 		group.description = description
-		this.#notify(group, actor, node('description', { id: randomBytes(8).toString('hex') }, [node('body', {}, Buffer.from(description))]))
+		this.#notify(
+			group,
+			actor,
+			node('description', { id: randomBytes(8).toString('hex') }, [node('body', {}, Buffer.from(description))]),
+		)
 	}
 
 	#notify(group, actor, change) {
@@ -143,14 +174,26 @@ export class Groups {
 		const stanza = node(
 			'notification',
 			{
-				from: group.id, id, type: 'w:gp2', t: seconds(), notify: actor.name,
-				participant: actor.jid(group.server), ...group.other('participant', actor), addressing_mode: group.mode,
+				from: group.id,
+				id,
+				type: 'w:gp2',
+				t: seconds(),
+				notify: actor.name,
+				participant: actor.jid(group.server),
+				...group.other('participant', actor),
+				addressing_mode: group.mode,
 			},
 			[change],
 		)
 		for (const person of group.members.keys()) {
 			for (const companion of person.companions.values()) companion.hold(`notification:${id}`, stanza)
 		}
-		this.#world.tell('group', { group: group.id, change: change.tag, by: actor.phone, subject: group.subject, members: [...group.members.keys()].map(({ phone }) => phone) })
+		this.#world.tell('group', {
+			group: group.id,
+			change: change.tag,
+			by: actor.phone,
+			subject: group.subject,
+			members: [...group.members.keys()].map(({ phone }) => phone),
+		})
 	}
 }

@@ -36,17 +36,42 @@ export class Ledger {
 	/** The entry of a message that a client of `account` sent; made when new. */
 	out(account, id, facts) {
 		return this.#entry(`${account}>${id}`, () => ({
-			direction: 'out', account, id, ...facts, at: Date.now(),
-			sent: 0, resent: 0, acked: [], refused: [], dropped: 0, recipients: {}, receipts: {},
+			direction: 'out',
+			account,
+			id,
+			...facts,
+			at: Date.now(),
+			sent: 0,
+			resent: 0,
+			acked: [],
+			refused: [],
+			dropped: 0,
+			recipients: {},
+			receipts: {},
 		}))
 	}
 
 	/** The entry of a message that is on its way to a client of `account`; made when `facts` are given. */
 	in(account, id, facts) {
-		return this.#entry(`${account}<${id}`, facts && (() => ({
-			direction: 'in', account, id, ...facts, at: Date.now(),
-			said: 0, resent: 0, retries: 0, received: null, receipt: null, nacked: [], read: null, revived: 0,
-		})))
+		return this.#entry(
+			`${account}<${id}`,
+			facts &&
+				(() => ({
+					direction: 'in',
+					account,
+					id,
+					...facts,
+					at: Date.now(),
+					said: 0,
+					resent: 0,
+					retries: 0,
+					received: null,
+					receipt: null,
+					nacked: [],
+					read: null,
+					revived: 0,
+				})),
+		)
 	}
 
 	/** An outgoing entry, if there is one. */

@@ -64,14 +64,18 @@ export class Media {
 			for await (const chunk of request) chunks.push(chunk)
 			if (fault) return response.writeHead(fault).end()
 			const path = await this.#keep(name, Buffer.concat(chunks))
-			return response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ url: `https://${this.hostname}${path}`, direct_path: path }))
+			return response
+				.writeHead(200, { 'content-type': 'application/json' })
+				.end(JSON.stringify({ url: `https://${this.hostname}${path}`, direct_path: path }))
 		}
 		if (!this.#sizes.has(name)) return response.writeHead(404).end()
 		const file = join(this.dir, name)
 		const { size } = await stat(file)
 		const start = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0)
 		response.writeHead(start ? 206 : 200, { 'content-type': 'application/octet-stream', 'content-length': size - start })
-		createReadStream(file, { start }).on('error', () => response.destroy()).pipe(response)
+		createReadStream(file, { start })
+			.on('error', () => response.destroy())
+			.pipe(response)
 	}
 
 	async #keep(name, body) {
@@ -102,7 +106,12 @@ export class Media {
 		const fileEncSha256 = sha256(body)
 		const directPath = await this.#keep(fileEncSha256.toString('base64url'), body)
 		return {
-			url: `https://${this.hostname}${directPath}`, directPath, mediaKey, fileEncSha256, fileSha256: sha256(plain), fileLength: plain.length,
+			url: `https://${this.hostname}${directPath}`,
+			directPath,
+			mediaKey,
+			fileEncSha256,
+			fileSha256: sha256(plain),
+			fileLength: plain.length,
 			mediaKeyTimestamp: Math.floor(Date.now() / 1000),
 		}
 	}

@@ -3,7 +3,8 @@
 import { randomBytes } from 'node:crypto'
 
 import { SERVER, bytes, child, children, digits, node, number, seconds, text } from './nodes.js'
-import { codeRequest, shareHistory, unlink } from './phone.js'
+import { codeRequest } from './pairing.js'
+import { shareHistory, unlink } from './phone.js'
 
 /** A refusal, as an iq of type error carries it. */
 class Refusal extends Error {
@@ -37,7 +38,11 @@ export async function answer(world, { companion, applicant, connection }, iq) {
 /** The client wants its queue. */
 async function ready(world, companion) {
 	if (world.setting(companion.person, 'offlinePreview')) {
-		companion.connection.send(node('ib', { from: SERVER }, [node('offline_preview', { count: String(companion.pending.size), message: String(companion.pending.size) })]))
+		companion.connection.send(
+			node('ib', { from: SERVER }, [
+				node('offline_preview', { count: String(companion.pending.size), message: String(companion.pending.size) }),
+			]),
+		)
 	}
 	companion.activate()
 	if (companion.sentHistory || !world.setting(companion.person, 'history')) return
@@ -50,7 +55,11 @@ const REGISTERING = {
 		if (first?.tag !== 'link_code_companion_reg') return undefined
 		if (first.attrs.stage === 'companion_hello') {
 			applicant.code = { ...codeRequest(first), phone: digits(first.attrs.jid.split('@')[0]) }
-			return [node('link_code_companion_reg', { stage: 'companion_hello' }, [node('link_code_pairing_ref', {}, applicant.code.ref)])]
+			return [
+				node('link_code_companion_reg', { stage: 'companion_hello' }, [
+					node('link_code_pairing_ref', {}, applicant.code.ref),
+				]),
+			]
 		}
 		if (first.attrs.stage === 'companion_finish') applicant.code?.finish?.(first)
 		return undefined
@@ -73,7 +82,9 @@ const LINKED = {
 		node(
 			'sync',
 			{},
-			children(first, 'collection').map(({ attrs }) => node('collection', { name: attrs.name, version: attrs.version ?? '0', type: 'result' })),
+			children(first, 'collection').map(({ attrs }) =>
+				node('collection', { name: attrs.name, version: attrs.version ?? '0', type: 'result' }),
+			),
 		),
 	],
 	'w:profile:picture': () => {
@@ -85,7 +96,9 @@ const PRIVACY = [
 	node(
 		'privacy',
 		{},
-		['last', 'online', 'profile', 'status', 'readreceipts', 'groupadd', 'calladd'].map((name) => node('category', { name, value: 'all' })),
+		['last', 'online', 'profile', 'status', 'readreceipts', 'groupadd', 'calladd'].map((name) =>
+			node('category', { name, value: 'all' }),
+		),
 	),
 ]
 
@@ -104,8 +117,10 @@ async function encrypt(world, { companion }, { iq, first, set }) {
 	for (const { attrs } of children(first, 'user')) {
 		const at = world.people.at(attrs.jid)
 		if (!at?.person.registered) continue
-		if (at.device === 0) users.push(node('user', { jid: attrs.jid }, await at.person.device.run(() => at.person.device.bundle())))
-		else if (at.person.companions.has(at.device)) users.push(node('user', { jid: attrs.jid }, bundleNodes(at.person.companions.get(at.device).takeBundle())))
+		if (at.device === 0)
+			users.push(node('user', { jid: attrs.jid }, await at.person.device.run(() => at.person.device.bundle())))
+		else if (at.person.companions.has(at.device))
+			users.push(node('user', { jid: attrs.jid }, bundleNodes(at.person.companions.get(at.device).takeBundle())))
 	}
 	return [node('list', {}, users)]
 }
@@ -138,7 +153,9 @@ function usync(world, { companion }, { first }) {
 			devices: () => {
 				if (!person.registered) return node('devices', {})
 				person.watchers.add(companion.person)
-				const devices = [0, ...person.companions.keys()].map((id) => node('device', { id: String(id), 'key-index': id ? String(id) : undefined }))
+				const devices = [0, ...person.companions.keys()].map((id) =>
+					node('device', { id: String(id), 'key-index': id ? String(id) : undefined }),
+				)
 				return node('devices', {}, [node('device-list', { hash: randomBytes(6).toString('base64') }, devices)])
 			},
 			lid: () => (person.registered && server !== 'lid' ? node('lid', { val: person.lidJid }) : undefined),
@@ -147,16 +164,35 @@ function usync(world, { companion }, { first }) {
 		}
 		return node('user', { jid: person.jid(server) }, asked.map((name) => facts[name]?.()).filter(Boolean))
 	})
-	const results = node('result', {}, asked.map((name) => node(name)))
-	return [node('usync', { sid: first.attrs.sid, mode: first.attrs.mode, context: first.attrs.context }, [results, node('list', {}, users.filter(Boolean))])]
+	const results = node(
+		'result',
+		{},
+		asked.map((name) => node(name)),
+	)
+	return [
+		node('usync', { sid: first.attrs.sid, mode: first.attrs.mode, context: first.attrs.context }, [
+			results,
+			node('list', {}, users.filter(Boolean)),
+		]),
+	]
 }
 
 // ------------------------------------------------------------------------------------------------------------ groups
 
 function groups(world, { companion }, { iq, first, set }) {
 	const account = companion.person
-	const people = () => children(first, 'participant').map(({ attrs }) => world.people.at(attrs.jid)?.person).filter(Boolean)
-	if (first?.tag === 'participating') return [node('groups', {}, world.groups.of(account).map((group) => group.describe()))]
+	const people = () =>
+		children(first, 'participant')
+			.map(({ attrs }) => world.people.at(attrs.jid)?.person)
+			.filter(Boolean)
+	if (first?.tag === 'participating')
+		return [
+			node(
+				'groups',
+				{},
+				world.groups.of(account).map((group) => group.describe()),
+			),
+		]
 	if (first?.tag === 'create') {
 		const group = world.groups.create({ subject: first.attrs.subject, creator: account, people: people(), server: 'lid' })
 		return [group.describe()]
@@ -178,7 +214,13 @@ function groups(world, { companion }, { iq, first, set }) {
 	const group = world.groups.get(iq.attrs.to)
 	if (!group) throw new Refusal(404, 'item-not-found')
 	if (!group.members.has(account)) throw new Refusal(403, 'forbidden')
-	const results = () => [node(first.tag, {}, people().map((person) => node('participant', { jid: person.jid(group.server) })))]
+	const results = () => [
+		node(
+			first.tag,
+			{},
+			people().map((person) => node('participant', { jid: person.jid(group.server) })),
+		),
+	]
 	switch (first?.tag) {
 		case 'query':
 			return [group.describe()]

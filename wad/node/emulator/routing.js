@@ -1,10 +1,11 @@
 /** Where a linked client's stanzas go: messages to phones and to other clients, receipts back, presence to who watches. */
 
 import { log } from '../lines.js'
-import { receive, receiptKey, resend } from './contact.js'
+import { receive, receiptKey } from './contact.js'
 import { SENDING } from './faults.js'
 import { child, children, node, seconds } from './nodes.js'
-import { proves } from './phone.js'
+import { proves } from './pairing.js'
+import { resend } from './saying.js'
 
 /** A stanza that is no query. */
 export function route(world, companion, stanza) {
@@ -38,7 +39,11 @@ function message(world, companion, stanza) {
 
 	const confirm = (error = undefined) => {
 		// The client may be gone, or be another connection by now: then this ack is lost, as it would be.
-		if (companion.connection !== connection || !acknowledge(world, companion, stanza, { t: seconds(), type: undefined, error })) return
+		if (
+			companion.connection !== connection ||
+			!acknowledge(world, companion, stanza, { t: seconds(), type: undefined, error })
+		)
+			return
 		if (error) entry.refused.push(Number(error))
 		else entry.acked.push(Date.now())
 		world.ledger.touch(entry)
@@ -120,7 +125,11 @@ function fanOut(world, companion, stanza, { group, entry }) {
 		for (const person of group.members.keys()) {
 			for (const device of [0, ...person.companions.keys()]) {
 				const at = { person, device, server: group.server }
-				targets.push({ ...at, jid: person.jid(group.server, device), parts: [...(named.get(nameOf(at)) ?? []), ...shared] })
+				targets.push({
+					...at,
+					jid: person.jid(group.server, device),
+					parts: [...(named.get(nameOf(at)) ?? []), ...shared],
+				})
 			}
 		}
 	}
@@ -128,10 +137,23 @@ function fanOut(world, companion, stanza, { group, entry }) {
 		if (person === companion.person && device === companion.device) continue
 		if (device === 0) {
 			// In the order of arrival, and not waited for: a phone may be slow.
-			receive(world, person, { from: companion, id: stanza.attrs.id, to, server: group ? group.server : server, group, parts, entry }).catch((error) =>
-				log('error', 'a phone failed on a message', { phone: person.phone, id: stanza.attrs.id, error: String(error.stack) }),
+			receive(world, person, {
+				from: companion,
+				id: stanza.attrs.id,
+				to,
+				server: group ? group.server : server,
+				group,
+				parts,
+				entry,
+			}).catch((error) =>
+				log('error', 'a phone failed on a message', {
+					phone: person.phone,
+					id: stanza.attrs.id,
+					error: String(error.stack),
+				}),
 			)
-		} else pass(world, companion, person.companions.get(device), stanza, { server: group ? group.server : server, group, parts })
+		} else
+			pass(world, companion, person.companions.get(device), stanza, { server: group ? group.server : server, group, parts })
 	}
 }
 
@@ -149,7 +171,11 @@ function pass(world, from, receiver, stanza, { server, group, parts }) {
 	else Object.assign(attrs, { from: from.jid(server), [pn ? 'sender_lid' : 'sender_pn']: pn ? sender.lidJid : sender.pnJid })
 	const identity = child(stanza, 'device-identity')
 	if (receiver.person !== sender) {
-		const entry = world.ledger.in(receiver.person.phone, id, { chat: group ? group.id : sender.phone, from: sender.phone, content: null })
+		const entry = world.ledger.in(receiver.person.phone, id, {
+			chat: group ? group.id : sender.phone,
+			from: sender.phone,
+			content: null,
+		})
 		entry.said++
 		world.ledger.touch(entry)
 	}
@@ -177,7 +203,13 @@ function receipt(world, companion, stanza) {
 		world.ledger.touch(entry)
 	}
 	if (author && author.person !== account) {
-		world.tell('receipt', { account: account.phone, to: author.person.phone, chat: to.endsWith('@g.us') ? to : author.person.phone, ids, type })
+		world.tell('receipt', {
+			account: account.phone,
+			to: author.person.phone,
+			chat: to.endsWith('@g.us') ? to : author.person.phone,
+			ids,
+			type,
+		})
 		if (type === '' || type === 'inactive') passReceipt(companion, author, stanza, undefined)
 		else if (type === 'read' || type === 'played') passReceipt(companion, author, stanza, type)
 	}
@@ -186,7 +218,9 @@ function receipt(world, companion, stanza) {
 /** Hand a client's receipt to the linked clients of who wrote the message. */
 function passReceipt(companion, author, { attrs, content }, type) {
 	for (const receiver of author.person.companions.values()) {
-		const from = attrs.to.endsWith('@g.us') ? { from: attrs.to, participant: companion.jid(author.server) } : { from: companion.jid(author.server) }
+		const from = attrs.to.endsWith('@g.us')
+			? { from: attrs.to, participant: companion.jid(author.server) }
+			: { from: companion.jid(author.server) }
 		const stanza = node('receipt', { id: attrs.id, ...from, type, t: seconds() }, content)
 		receiver.hold(receiptKey(stanza.attrs), stanza)
 	}
@@ -206,12 +240,16 @@ function retried(world, companion, stanza, author) {
 		const receiver = author.person.companions.get(author.device)
 		if (!receiver) return
 		const group = stanza.attrs.to.endsWith('@g.us')
-		const from = group ? { from: stanza.attrs.to, participant: companion.jid(author.server) } : { from: companion.jid(author.server) }
+		const from = group
+			? { from: stanza.attrs.to, participant: companion.jid(author.server) }
+			: { from: companion.jid(author.server) }
 		const passed = node('receipt', { id, ...from, type: 'retry', t: seconds() }, stanza.content)
 		receiver.hold(receiptKey(passed.attrs), passed)
 		return
 	}
-	resend(world, author.person, companion, stanza, facts)?.catch((error) => log('error', 'a phone cannot say a message again', { id, error: String(error.stack) }))
+	resend(world, author.person, companion, stanza, facts)?.catch((error) =>
+		log('error', 'a phone cannot say a message again', { id, error: String(error.stack) }),
+	)
 }
 
 /** A client took a stanza, or refuses a message. */
@@ -253,7 +291,13 @@ function presence(world, companion, { attrs }) {
 /** Tell a client whether somebody is online. */
 export function showPresence(companion, person, server = 's.whatsapp.net') {
 	const online = person.online || [...person.companions.values()].some((each) => each.available)
-	companion.tell(node('presence', { from: person.jid(server), type: online ? 'available' : 'unavailable', last: online ? undefined : seconds() }))
+	companion.tell(
+		node('presence', {
+			from: person.jid(server),
+			type: online ? 'available' : 'unavailable',
+			last: online ? undefined : seconds(),
+		}),
+	)
 }
 
 function chatstate(world, companion, stanza) {

@@ -9,7 +9,7 @@ import { CallError, log } from '../lines.js'
 import { Connection } from './connection.js'
 import { Authority } from './noise.js'
 import { SERVER, digits, node, seconds } from './nodes.js'
-import { applicantKeys, enterCode, link, parseQr } from './phone.js'
+import { applicantKeys, enterCode, link, parseQr } from './pairing.js'
 import { answer } from './queries.js'
 import { route } from './routing.js'
 
@@ -49,7 +49,9 @@ export class Server {
 		connection.ended = () => this.#connections.delete(connection)
 		connection.greeted = (payload, noiseKey) => {
 			if (this.#tooOld(payload)) return connection.end(failure(405))
-			return payload.devicePairingData ? this.#register(connection, payload, noiseKey) : this.#login(connection, payload, noiseKey)
+			return payload.devicePairingData
+				? this.#register(connection, payload, noiseKey)
+				: this.#login(connection, payload, noiseKey)
 		}
 	}
 
@@ -94,7 +96,11 @@ export class Server {
 		}
 		connection.send(
 			node('iq', { from: SERVER, type: 'set', xmlns: 'md', id: randomBytes(8).toString('hex') }, [
-				node('pair-device', {}, refs.map((ref) => node('ref', {}, Buffer.from(ref)))),
+				node(
+					'pair-device',
+					{},
+					refs.map((ref) => node('ref', {}, Buffer.from(ref))),
+				),
 			]),
 		)
 	}
@@ -144,19 +150,30 @@ export class Server {
 			else if (stanza.tag === 'xmlstreamend') connection.end()
 			else route(this.#world, companion, stanza)
 		}
-		connection.send(node('success', { t: seconds(), lid: companion.jid('lid'), display_name: person.name, location: 'emu', creation: seconds() }))
+		connection.send(
+			node('success', {
+				t: seconds(),
+				lid: companion.jid('lid'),
+				display_name: person.name,
+				location: 'emu',
+				creation: seconds(),
+			}),
+		)
 		this.#world.tell('connected', { phone: person.phone, device: companion.device })
 	}
 
 	#answer(who, iq) {
-		answer(this.#world, who, iq).catch((error) => log('error', 'a query failed', { xmlns: iq.attrs.xmlns, error: String(error.stack) }))
+		answer(this.#world, who, iq).catch((error) =>
+			log('error', 'a query failed', { xmlns: iq.attrs.xmlns, error: String(error.stack) }),
+		)
 	}
 }
 
 /** Refuse a login. */
 export const failure = (reason, more = {}) => node('failure', { reason: String(reason), location: 'emu', ...more })
 
-export const failureOf = ({ reason, code, expire }) => failure(reason, { code: code && String(code), expire: expire && String(expire) })
+export const failureOf = ({ reason, code, expire }) =>
+	failure(reason, { code: code && String(code), expire: expire && String(expire) })
 
 /** Another client takes this one's place. */
 export function replace(companion) {

@@ -16,7 +16,8 @@ const OTHER = '15551110002'
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
 process.removeAllListeners('warning')
 
-const heardBy = (web, id, phone = CONTACT) => web.event(({ event, args }) => event === 'message' && args.id === id && args.to === phone).then(({ args }) => args)
+const heardBy = (web, id, phone = CONTACT) =>
+	web.event(({ event, args }) => event === 'message' && args.id === id && args.to === phone).then(({ args }) => args)
 
 test('what a client sends is understood, whatever it is', async (t) => {
 	const web = await emulator(t)
@@ -26,9 +27,21 @@ test('what a client sends is understood, whatever it is', async (t) => {
 	const first = await client.send(CONTACT, { text: 'to change' })
 	const own = { remoteJid: pn(CONTACT), fromMe: true, id: first }
 	for (const [what, content, expected] of [
-		['location', { location: { degreesLatitude: 1.5, degreesLongitude: -2.5, name: 'Here' } }, { type: 'location', latitude: 1.5, longitude: -2.5, name: 'Here' }],
-		['contact', { contacts: { displayName: 'Bob', contacts: [{ displayName: 'Bob', vcard: 'BEGIN:VCARD' }] } }, { type: 'contact', name: 'Bob', vcard: 'BEGIN:VCARD' }],
-		['poll', { poll: { name: 'Tea?', values: ['yes', 'no'], selectableCount: 1 } }, { type: 'poll', name: 'Tea?', options: ['yes', 'no'], selectable: 1 }],
+		[
+			'location',
+			{ location: { degreesLatitude: 1.5, degreesLongitude: -2.5, name: 'Here' } },
+			{ type: 'location', latitude: 1.5, longitude: -2.5, name: 'Here' },
+		],
+		[
+			'contact',
+			{ contacts: { displayName: 'Bob', contacts: [{ displayName: 'Bob', vcard: 'BEGIN:VCARD' }] } },
+			{ type: 'contact', name: 'Bob', vcard: 'BEGIN:VCARD' },
+		],
+		[
+			'poll',
+			{ poll: { name: 'Tea?', values: ['yes', 'no'], selectableCount: 1 } },
+			{ type: 'poll', name: 'Tea?', options: ['yes', 'no'], selectable: 1 },
+		],
 		['reaction', { react: { text: '👍', key } }, { type: 'reaction', id: theirs, emoji: '👍' }],
 		['reaction taken back', { react: { text: '', key } }, { type: 'reaction', id: theirs, emoji: '' }],
 		['edit', { text: 'changed', edit: own }, { type: 'edit', id: first, text: 'changed' }],
@@ -47,21 +60,40 @@ test('what a contact says is understood by the client, whatever it is', async (t
 	const poll = await client.send(CONTACT, { poll: { name: 'Tea?', values: ['yes', 'no'], selectableCount: 1 } })
 	await heardBy(web, poll)
 	const first = await say({ text: 'first' })
-	assert.equal((await say({ text: 'about it', reply: first.key.id })).message.extendedTextMessage.contextInfo.stanzaId, first.key.id)
+	assert.equal(
+		(await say({ text: 'about it', reply: first.key.id })).message.extendedTextMessage.contextInfo.stanzaId,
+		first.key.id,
+	)
 	assert.equal((await say({ location: { latitude: 1.5, longitude: 2 } })).message.locationMessage.degreesLatitude, 1.5)
 	assert.match((await say({ contact: { name: 'Bob', phone: OTHER } })).message.contactMessage.vcard, /FN:Bob/)
-	assert.equal((await say({ poll: { name: 'When?', options: ['now', 'then'] } })).message.pollCreationMessageV3.options[1].optionName, 'then')
+	assert.equal(
+		(await say({ poll: { name: 'When?', options: ['now', 'then'] } })).message.pollCreationMessageV3.options[1].optionName,
+		'then',
+	)
 	const reaction = (await say({ reaction: { id: poll, emoji: '🎉' } })).message.reactionMessage
 	assert.deepEqual([reaction.text, reaction.key.id, reaction.key.fromMe], ['🎉', poll, true])
-	assert.equal((await say({ edit: { id: first.key.id, text: 'better' } })).message.protocolMessage.editedMessage.conversation, 'better')
+	assert.equal(
+		(await say({ edit: { id: first.key.id, text: 'better' } })).message.protocolMessage.editedMessage.conversation,
+		'better',
+	)
 	assert.equal((await say({ delete: { id: first.key.id } })).message.protocolMessage.key.id, first.key.id)
-	await client.updates.first(({ key, update }) => key.id === first.key.id && update.messageStubType === B.WAMessageStubType.REVOKE)
+	await client.updates.first(
+		({ key, update }) => key.id === first.key.id && update.messageStubType === B.WAMessageStubType.REVOKE,
+	)
 	const { pollUpdateMessage } = (await say({ vote: { id: poll, options: ['yes'] } })).message
 	const vote = B.decryptPollVote(pollUpdateMessage.vote, {
-		pollCreatorJid: pn(ACCOUNT), pollMsgId: poll, pollEncKey: client.sent.get(poll).messageContextInfo.messageSecret, voterJid: pn(CONTACT),
+		pollCreatorJid: pn(ACCOUNT),
+		pollMsgId: poll,
+		pollEncKey: client.sent.get(poll).messageContextInfo.messageSecret,
+		voterJid: pn(CONTACT),
 	})
-	assert.deepEqual(vote.selectedOptions.map((each) => Buffer.from(each).toString('hex')), [createHash('sha256').update('yes').digest('hex')])
-	await assert.rejects(web.call('say', { from: CONTACT, to: ACCOUNT, content: { reaction: { id: 'none', emoji: 'x' } } }), { code: 'no_such_message' })
+	assert.deepEqual(
+		vote.selectedOptions.map((each) => Buffer.from(each).toString('hex')),
+		[createHash('sha256').update('yes').digest('hex')],
+	)
+	await assert.rejects(web.call('say', { from: CONTACT, to: ACCOUNT, content: { reaction: { id: 'none', emoji: 'x' } } }), {
+		code: 'no_such_message',
+	})
 	await assert.rejects(web.call('say', { from: CONTACT, to: ACCOUNT, content: {} }), { code: 'bad_content' })
 })
 
@@ -81,7 +113,10 @@ for (const [kind, more] of [
 		const sha256 = createHash('sha256').update(bytes).digest('hex')
 		const sent = await client.send(CONTACT, { [kind]: { url: file }, jpegThumbnail: '', ...more })
 		const { content } = await heardBy(web, sent)
-		assert.deepEqual([content.type, content.size, content.sha256, content.caption], [kind, bytes.length, sha256, more.caption])
+		assert.deepEqual(
+			[content.type, content.size, content.sha256, content.caption],
+			[kind, bytes.length, sha256, more.caption],
+		)
 		await web.call('media', { phone: CONTACT, id: sent, path: join(web.dir, 'theirs') })
 		assert.deepEqual(await readFile(join(web.dir, 'theirs')), bytes)
 		const { id } = await web.call('say', { from: CONTACT, to: ACCOUNT, content: { [kind]: { file, ...more } } })
@@ -103,21 +138,38 @@ for (const addressing of ['lid', 'pn']) {
 		const web = await emulator(t)
 		const client = await web.linked(ACCOUNT)
 		const name = addressing === 'lid' ? lid : pn
-		const { id: group } = await web.call('group_create', { subject: 'Friends', participants: [CONTACT, OTHER, ACCOUNT], addressing })
+		const { id: group } = await web.call('group_create', {
+			subject: 'Friends',
+			participants: [CONTACT, OTHER, ACCOUNT],
+			addressing,
+		})
 		await client.groups.first(({ id }) => id === group)
 		const metadata = await client.sock.groupMetadata(group)
 		assert.deepEqual([metadata.subject, metadata.addressingMode, metadata.owner], ['Friends', addressing, name(CONTACT)])
-		assert.deepEqual(metadata.participants.map(({ id, admin }) => [id, admin]), [[name(CONTACT), 'superadmin'], [name(OTHER), null], [name(ACCOUNT), null]])
+		assert.deepEqual(
+			metadata.participants.map(({ id, admin }) => [id, admin]),
+			[
+				[name(CONTACT), 'superadmin'],
+				[name(OTHER), null],
+				[name(ACCOUNT), null],
+			],
+		)
 		assert.deepEqual(Object.keys(await client.sock.groupFetchAllParticipating()), [group])
 		for (const text of ['first', 'second']) {
 			const id = await client.send(group, { text })
-			for (const phone of [CONTACT, OTHER]) assert.deepEqual((await heardBy(web, id, phone)).content, { type: 'text', text })
-			await client.receipts.first(({ key, receipt }) => key.id === id && receipt.userJid === name(OTHER) && receipt.receiptTimestamp)
+			for (const phone of [CONTACT, OTHER])
+				assert.deepEqual((await heardBy(web, id, phone)).content, { type: 'text', text })
+			await client.receipts.first(
+				({ key, receipt }) => key.id === id && receipt.userJid === name(OTHER) && receipt.receiptTimestamp,
+			)
 		}
 		for (const from of [CONTACT, OTHER, CONTACT]) {
 			const { id } = await web.call('say', { from, group, content: { text: `of ${from}` } })
 			const { key, message } = await client.message(id)
-			assert.deepEqual([key.remoteJid, key.participant, key.participantAlt, message.conversation], [group, name(from), (addressing === 'lid' ? pn : lid)(from), `of ${from}`])
+			assert.deepEqual(
+				[key.remoteJid, key.participant, key.participantAlt, message.conversation],
+				[group, name(from), (addressing === 'lid' ? pn : lid)(from), `of ${from}`],
+			)
 			await web.entry(id, ({ received }) => received)
 		}
 	})
@@ -129,7 +181,10 @@ test('a client hears who joins, who leaves and what the group is called', async 
 	const { id } = await web.call('group_create', { subject: 'One', participants: [CONTACT, ACCOUNT] })
 	const stub = (type) => client.messages.first(({ key, messageStubType }) => key.remoteJid === id && messageStubType === type)
 	await web.call('group_add', { id, participants: [OTHER] })
-	assert.equal(JSON.parse((await stub(B.WAMessageStubType.GROUP_PARTICIPANT_ADD)).messageStubParameters[0]).phoneNumber, pn(OTHER))
+	assert.equal(
+		JSON.parse((await stub(B.WAMessageStubType.GROUP_PARTICIPANT_ADD)).messageStubParameters[0]).phoneNumber,
+		pn(OTHER),
+	)
 	await web.call('group_subject', { id, subject: 'Two' })
 	assert.deepEqual((await stub(B.WAMessageStubType.GROUP_CHANGE_SUBJECT)).messageStubParameters, ['Two'])
 	await web.call('group_remove', { id, by: OTHER, participants: [OTHER] })
@@ -181,7 +236,8 @@ test('presence and typing are seen both ways', async (t) => {
 	await client.sock.sendPresenceUpdate('unavailable')
 	await state('unavailable')
 	await client.sock.presenceSubscribe(pn(CONTACT))
-	const seen = (wanted) => client.presences.first(({ id, presences }) => id === pn(CONTACT) && presences[id]?.lastKnownPresence === wanted, wanted)
+	const seen = (wanted) =>
+		client.presences.first(({ id, presences }) => id === pn(CONTACT) && presences[id]?.lastKnownPresence === wanted, wanted)
 	await seen('unavailable')
 	await web.call('online', { phone: CONTACT })
 	await seen('available')
@@ -209,4 +265,54 @@ test('people read at once when they are set to, and confirm nothing when they ar
 	await heardBy(web, silent, OTHER)
 	assert.deepEqual((await web.entry(silent)).receipts, {})
 	await assert.rejects(web.call('settings', { colour: 'red' }), { code: 'bad_arguments' })
+})
+
+test('a receipt says read in a group and played of a voice message', async (t) => {
+	const web = await emulator(t)
+	const client = await web.linked(ACCOUNT)
+	const { id: group } = await web.call('group_create', { subject: 'G', participants: [CONTACT, ACCOUNT] })
+	const ids = [await client.send(group, { text: 'a' }), await client.send(group, { text: 'b' })]
+	await heardBy(web, ids[1])
+	await web.call('read', { by: CONTACT, to: ACCOUNT, group, ids })
+	for (const id of ids)
+		await client.receipts.first(
+			({ key, receipt }) => key.id === id && receipt.userJid === lid(CONTACT) && receipt.readTimestamp,
+		)
+	const voice = await client.send(CONTACT, { audio: Buffer.from('x'), ptt: true, seconds: 1, mimetype: 'audio/ogg' })
+	await heardBy(web, voice)
+	await web.call('read', { by: CONTACT, to: ACCOUNT, ids: [voice], type: 'played' })
+	await client.updates.first(({ key, update }) => key.id === voice && update.status === 5)
+	assert.deepEqual(Object.keys((await web.entry(voice)).receipts[CONTACT]), ['delivered', 'played'])
+})
+
+test('two clients of one account see what the other sends, and both get what comes', async (t) => {
+	const web = await emulator(t)
+	const [first, second] = [await web.linked(ACCOUNT), await web.linked(ACCOUNT)]
+	assert.equal(second.creds.me.id, `${ACCOUNT}:2@s.whatsapp.net`)
+	const id = await first.send(CONTACT, { text: 'of the first' })
+	const { key, message } = await second.message(id)
+	assert.deepEqual([key.fromMe, key.remoteJid, message.extendedTextMessage.text], [true, pn(CONTACT), 'of the first'])
+	const said = await web.call('say', { from: CONTACT, to: ACCOUNT, content: { text: 'to both' } })
+	for (const client of [first, second]) assert.equal((await client.message(said.id)).message.conversation, 'to both')
+	await web.call('unlink', { phone: ACCOUNT, device: 1 })
+	assert.equal(await first.closed(), 401)
+	const later = await web.call('say', { from: CONTACT, to: ACCOUNT, content: { text: 'to one' } })
+	assert.equal((await second.message(later.id)).message.conversation, 'to one')
+})
+
+test('real clients talk in a group, and one that lost its keys gets the message again from the other', async (t) => {
+	const web = await emulator(t)
+	const [ada, bob] = [await web.linked(ACCOUNT), await web.linked('15550000002')]
+	const { id: group } = await web.call('group_create', { subject: 'G', participants: [CONTACT, ACCOUNT, '15550000002'] })
+	const first = await ada.send(group, { text: 'first' })
+	const heard = await bob.message(first)
+	assert.deepEqual([heard.key.participant, heard.message.extendedTextMessage.text], [lid(ACCOUNT), 'first'])
+	await heardBy(web, first)
+	await ada.message(await bob.send(group, { text: 'back' }))
+	bob.tables['sender-key'] = {}
+	const second = await ada.send(group, { text: 'second' })
+	assert.equal((await bob.message(second)).message.extendedTextMessage.text, 'second')
+	const { entries } = await web.call('ledger', {})
+	assert.equal(entries.find(({ id, direction }) => id === second && direction === 'in').retries, 1)
+	assert.equal(entries.find(({ id, direction }) => id === second && direction === 'out').resent, 1)
 })

@@ -8,7 +8,8 @@ const ACCOUNT = '15550000001'
 const CONTACT = '15551110001'
 const OTHER = '15551110002'
 
-const heard = (web, id, phone = CONTACT) => web.event(({ event, args }) => event === 'message' && args.id === id && args.to === phone)
+const heard = (web, id, phone = CONTACT) =>
+	web.event(({ event, args }) => event === 'message' && args.id === id && args.to === phone)
 
 for (const code of [463, 479]) {
 	test(`a send can be refused with ${code}, and then reaches nobody`, async (t) => {
@@ -36,8 +37,14 @@ test('a send without an ack was delivered; sent again under its id it is shown o
 	await client.send(CONTACT, { text: 'once' }, { messageId })
 	await client.ack(messageId)
 	const entry = await web.entry(messageId, ({ recipients }) => recipients[CONTACT].decrypted === 2)
-	assert.deepEqual([entry.sent, entry.acked.length, entry.recipients[CONTACT].shown, entry.recipients[ACCOUNT].shown], [2, 1, 1, 1])
-	assert.deepEqual(web.events.filter(({ event, args }) => event === 'message' && args.id === messageId).map(({ args }) => args.shown), [true, false])
+	assert.deepEqual(
+		[entry.sent, entry.acked.length, entry.recipients[CONTACT].shown, entry.recipients[ACCOUNT].shown],
+		[2, 1, 1, 1],
+	)
+	assert.deepEqual(
+		web.events.filter(({ event, args }) => event === 'message' && args.id === messageId).map(({ args }) => args.shown),
+		[true, false],
+	)
 })
 
 test('a lost send reaches nobody and has no ack', async (t) => {
@@ -52,7 +59,10 @@ test('a lost send reaches nobody and has no ack', async (t) => {
 	assert.deepEqual([entry.dropped, entry.acked, entry.recipients], [1, [], {}])
 })
 
-for (const [kind, delivered] of [['drop_before', false], ['drop_after', true]]) {
+for (const [kind, delivered] of [
+	['drop_before', false],
+	['drop_after', true],
+]) {
 	test(`a connection that breaks by ${kind} ${delivered ? 'has delivered' : 'delivers nothing'}, and gives no ack`, async (t) => {
 		const web = await emulator(t)
 		const client = await web.linked(ACCOUNT)
@@ -61,7 +71,10 @@ for (const [kind, delivered] of [['drop_before', false], ['drop_after', true]]) 
 		assert.equal(await client.closed(), 428)
 		if (delivered) await heard(web, id)
 		const entry = await web.entry(id)
-		assert.deepEqual([entry.acked, Object.keys(entry.recipients).includes(CONTACT), entry.dropped], [[], delivered, delivered ? 0 : 1])
+		assert.deepEqual(
+			[entry.acked, Object.keys(entry.recipients).includes(CONTACT), entry.dropped],
+			[[], delivered, delivered ? 0 : 1],
+		)
 	})
 }
 
@@ -92,7 +105,8 @@ test('faults are used up in order, and unknown ones refused', async (t) => {
 	const client = await web.linked(ACCOUNT)
 	await web.call('fault', { phone: ACCOUNT, kind: 'error', code: 463, times: 2 })
 	await web.call('fault', { phone: ACCOUNT, kind: 'error', code: 479 })
-	for (const expected of ['463', '463', '479', undefined]) assert.equal((await client.ack(await client.send(CONTACT, { text: 'x' }))).error, expected)
+	for (const expected of ['463', '463', '479', undefined])
+		assert.equal((await client.ack(await client.send(CONTACT, { text: 'x' }))).error, expected)
 	await assert.rejects(web.call('fault', { phone: ACCOUNT, kind: 'error' }), { code: 'bad_arguments' })
 	await assert.rejects(web.call('fault', { phone: ACCOUNT, kind: 'plague' }), { code: 'bad_arguments' })
 })
@@ -108,7 +122,10 @@ test('a contact that lost its session asks again, and gets the same message', as
 	const id = await client.send(CONTACT, { text: 'after' })
 	assert.deepEqual((await heard(web, id)).args.content, { type: 'text', text: 'after' })
 	const entry = await web.entry(id)
-	assert.deepEqual([entry.recipients[CONTACT].undecryptable, entry.recipients[CONTACT].decrypted, entry.recipients[CONTACT].shown], [1, 1, 1])
+	assert.deepEqual(
+		[entry.recipients[CONTACT].undecryptable, entry.recipients[CONTACT].decrypted, entry.recipients[CONTACT].shown],
+		[1, 1, 1],
+	)
 	assert.equal(entry.sent, 2)
 	await client.updates.first(({ key, update }) => key.id === id && update.status === 3)
 })
@@ -123,14 +140,22 @@ test('a group member that lost its session and sender key asks again too', async
 	const id = await client.send(group, { text: 'after' })
 	for (const phone of [CONTACT, OTHER]) assert.equal((await heard(web, id, phone)).args.content.text, 'after')
 	const entry = await web.entry(id, ({ recipients }) => recipients[CONTACT].decrypted)
-	assert.deepEqual([entry.recipients[CONTACT].undecryptable, entry.recipients[CONTACT].shown, entry.recipients[OTHER].shown], [1, 1, 1])
+	assert.deepEqual(
+		[entry.recipients[CONTACT].undecryptable, entry.recipients[CONTACT].shown, entry.recipients[OTHER].shown],
+		[1, 1, 1],
+	)
 })
 
-for (const [where, extra] of [['a chat', {}], ['a group', { group: true }]]) {
+for (const [where, extra] of [
+	['a chat', {}],
+	['a group', { group: true }],
+]) {
 	test(`a message in ${where} that the client cannot read is said again until it can`, async (t) => {
 		const web = await emulator(t)
 		const client = await web.linked(ACCOUNT)
-		const to = extra.group ? { group: (await web.call('group_create', { subject: 'G', participants: [CONTACT, ACCOUNT] })).id } : { to: ACCOUNT }
+		const to = extra.group
+			? { group: (await web.call('group_create', { subject: 'G', participants: [CONTACT, ACCOUNT] })).id }
+			: { to: ACCOUNT }
 		const first = await web.call('say', { from: CONTACT, ...to, content: { text: 'first' } })
 		await client.message(first.id)
 		await web.call('fault', { phone: ACCOUNT, kind: 'garble', times: 2 })
@@ -154,13 +179,18 @@ test('the same message delivered twice is given to the client twice', async (t) 
 	assert.equal((await web.entry(id)).said, 2)
 })
 
-test("a client gets a message that it could not read from its own phone", async (t) => {
+test('a client gets a message that it could not read from its own phone', async (t) => {
 	const web = await emulator(t)
 	const client = await web.linked(ACCOUNT)
 	const { id } = await web.call('say', { from: CONTACT, to: ACCOUNT, content: { text: 'kept' } })
 	const { key } = await client.message(id)
 	assert.match(await client.sock.requestPlaceholderResend(key), /\w/)
-	await client.messages.first((message) => message.key.id === id && message.requestId === undefined && client.messages.items.filter((each) => each.key.id === id).length === 2)
+	await client.messages.first(
+		(message) =>
+			message.key.id === id &&
+			message.requestId === undefined &&
+			client.messages.items.filter((each) => each.key.id === id).length === 2,
+	)
 	assert.equal((await web.entry(id, ({ revived }) => revived)).revived, 1)
 })
 
@@ -172,7 +202,11 @@ test('a client with few one-time keys left is asked for more', async (t) => {
 	// Another client takes nearly all of them, as many people's first words would.
 	const other = await web.linked('15550000002')
 	const user = { tag: 'user', attrs: { jid: client.creds.me.lid } }
-	await other.sock.query({ tag: 'iq', attrs: { to: '@s.whatsapp.net', type: 'get', xmlns: 'encrypt' }, content: [{ tag: 'key', attrs: {}, content: Array(people).fill(user) }] })
+	await other.sock.query({
+		tag: 'iq',
+		attrs: { to: '@s.whatsapp.net', type: 'get', xmlns: 'encrypt' },
+		content: [{ tag: 'key', attrs: {}, content: Array(people).fill(user) }],
+	})
 	for (let tries = 0; (await keys()) <= 4; tries++) {
 		assert.ok(tries < 400, 'no new keys came')
 		await new Promise((resolve) => setTimeout(resolve, 25))
@@ -185,16 +219,25 @@ test('the ledger gives what changed, in the order of change, and can be told to 
 	const id = await client.send(CONTACT, { text: 'x' })
 	await client.updates.first(({ key, update }) => key.id === id && update.status === 3)
 	const { entries, last } = await web.call('ledger', {})
-	assert.deepEqual(entries.map((each) => each.id), [id])
+	assert.deepEqual(
+		entries.map((each) => each.id),
+		[id],
+	)
 	assert.deepEqual(await web.call('ledger', { after: last }), { entries: [], last })
 	await web.call('read', { by: CONTACT, to: ACCOUNT, ids: [id] })
 	const later = await web.call('ledger', { after: last })
-	assert.deepEqual(later.entries.map((each) => each.id), [id])
+	assert.deepEqual(
+		later.entries.map((each) => each.id),
+		[id],
+	)
 	await web.call('forget', { upTo: later.last })
 	assert.deepEqual(await web.call('ledger', {}), { entries: [], last: later.last })
 	const next = await client.send(CONTACT, { text: 'y' })
 	await heard(web, next)
-	assert.deepEqual((await web.call('ledger', { after: later.last })).entries.map((each) => each.id), [next])
+	assert.deepEqual(
+		(await web.call('ledger', { after: later.last })).entries.map((each) => each.id),
+		[next],
+	)
 })
 
 test('a client that lost the last state of its sessions is understood all the same', async (t) => {
@@ -232,7 +275,12 @@ test("one person's words keep their order, a file among them", async (t) => {
 	const client = await web.linked(ACCOUNT)
 	const file = fileURLToPath(import.meta.url)
 	const contents = [{ text: 'one' }, { document: { file } }, { text: 'three' }]
-	const ids = (await Promise.all(contents.map((content) => web.call('say', { from: CONTACT, to: ACCOUNT, content })))).map(({ id }) => id)
+	const ids = (await Promise.all(contents.map((content) => web.call('say', { from: CONTACT, to: ACCOUNT, content })))).map(
+		({ id }) => id,
+	)
 	await client.message(ids[2])
-	assert.deepEqual(client.messages.items.filter(({ key }) => !key.fromMe).map(({ key }) => key.id), ids)
+	assert.deepEqual(
+		client.messages.items.filter(({ key }) => !key.fromMe).map(({ key }) => key.id),
+		ids,
+	)
 })

@@ -122,7 +122,12 @@ test('a second login of the same client replaces the first', async (t) => {
 	const web = await emulator(t)
 	const client = await web.linked(ACCOUNT)
 	const { sock } = client
-	const closed = new Promise((resolve) => sock.ev.on('connection.update', ({ lastDisconnect }) => lastDisconnect && resolve(lastDisconnect.error.output.statusCode)))
+	const closed = new Promise((resolve) =>
+		sock.ev.on(
+			'connection.update',
+			({ lastDisconnect }) => lastDisconnect && resolve(lastDisconnect.error.output.statusCode),
+		),
+	)
 	await client.connect()
 	assert.equal(await closed, 440)
 })
@@ -149,21 +154,30 @@ test('a client older than the least version is refused with 405, before it can p
 	await fresh.qr()
 })
 
-for (const offlinePreview of [false, true]) test(`messages that come while the client is away wait for it, in order${offlinePreview ? ', announced' : ''}`, async (t) => {
-	const web = await emulator(t, { offlinePreview })
-	const client = await web.linked(ACCOUNT)
-	await web.call('drop', { phone: ACCOUNT })
-	await client.closed()
-	const ids = []
-	for (const text of ['one', 'two', 'three']) ids.push((await web.call('say', { from: CONTACT, to: ACCOUNT, content: { text } })).id)
-	const waiting = (await web.call('state')).accounts[0].clients[0].pending.map(({ key }) => key)
-	assert.deepEqual(waiting.slice(-3), ids.map((id) => `message:${id}`))
-	await client.again()
-	await client.message(ids[2])
-	assert.deepEqual(client.texts, [['append', 'one'], ['append', 'two'], ['append', 'three']])
-	for (const id of ids) await web.entry(id, ({ received }) => received)
-	assert.deepEqual((await web.call('state')).accounts[0].clients[0].pending, [])
-})
+for (const offlinePreview of [false, true])
+	test(`messages that come while the client is away wait for it, in order${offlinePreview ? ', announced' : ''}`, async (t) => {
+		const web = await emulator(t, { offlinePreview })
+		const client = await web.linked(ACCOUNT)
+		await web.call('drop', { phone: ACCOUNT })
+		await client.closed()
+		const ids = []
+		for (const text of ['one', 'two', 'three'])
+			ids.push((await web.call('say', { from: CONTACT, to: ACCOUNT, content: { text } })).id)
+		const waiting = (await web.call('state')).accounts[0].clients[0].pending.map(({ key }) => key)
+		assert.deepEqual(
+			waiting.slice(-3),
+			ids.map((id) => `message:${id}`),
+		)
+		await client.again()
+		await client.message(ids[2])
+		assert.deepEqual(client.texts, [
+			['append', 'one'],
+			['append', 'two'],
+			['append', 'three'],
+		])
+		for (const id of ids) await web.entry(id, ({ received }) => received)
+		assert.deepEqual((await web.call('state')).accounts[0].clients[0].pending, [])
+	})
 
 test('a message stays queued until the client takes it, however often it connects', async (t) => {
 	const web = await emulator(t)
@@ -190,7 +204,10 @@ test('many accounts are linked at once, and none hears what is for another', { t
 	const said = await Promise.all(phones.map((phone) => web.call('say', { from: CONTACT, to: phone, content: { text: phone } })))
 	await Promise.all(clients.map((client, index) => client.message(said[index].id)))
 	for (const [index, client] of clients.entries()) {
-		assert.deepEqual(client.texts.map(([, text]) => text), [phones[index]])
+		assert.deepEqual(
+			client.texts.map(([, text]) => text),
+			[phones[index]],
+		)
 	}
 })
 

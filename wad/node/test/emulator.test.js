@@ -19,7 +19,10 @@ test('a client pairs by QR, is told to connect again, and opens', async (t) => {
 	assert.equal(client.creds.me.lid, scanned.lid)
 	const state = await web.call('state')
 	assert.equal(state.accounts[0].phone, ACCOUNT)
-	assert.deepEqual(state.accounts[0].clients.map(({ device, connected, preKeys }) => ({ device, connected, preKeys })), [{ device: 1, connected: true, preKeys: 811 }])
+	assert.deepEqual(
+		state.accounts[0].clients.map(({ device, connected, preKeys }) => ({ device, connected, preKeys })),
+		[{ device: 1, connected: true, preKeys: 811 }],
+	)
 })
 
 test('a client refuses a server whose certificate another root signed', async (t) => {
@@ -36,7 +39,10 @@ test('a text reaches the contact once, is acknowledged, delivered and read', asy
 	const id = await client.send(CONTACT, { text: 'hello' })
 	assert.equal((await client.ack(id)).error, undefined)
 	const { args } = await web.event(({ event, args }) => event === 'message' && args.id === id)
-	assert.deepEqual({ account: args.account, to: args.to, content: args.content, shown: args.shown }, { account: ACCOUNT, to: CONTACT, content: { type: 'text', text: 'hello' }, shown: true })
+	assert.deepEqual(
+		{ account: args.account, to: args.to, content: args.content, shown: args.shown },
+		{ account: ACCOUNT, to: CONTACT, content: { type: 'text', text: 'hello' }, shown: true },
+	)
 	await client.updates.first(({ key, update }) => key.id === id && update.status === 3)
 	await web.call('read', { by: CONTACT, to: ACCOUNT, ids: [id] })
 	await client.updates.first(({ key, update }) => key.id === id && update.status === 4)
@@ -48,7 +54,10 @@ test('a text reaches the contact once, is acknowledged, delivered and read', asy
 	assert.deepEqual(Object.keys(entry.receipts[CONTACT]), ['delivered', 'read'])
 })
 
-for (const [addressing, from] of [['pn', pn(CONTACT)], ['lid', '200015551110001@lid']]) {
+for (const [addressing, from] of [
+	['pn', pn(CONTACT)],
+	['lid', '200015551110001@lid'],
+]) {
 	test(`a text of a contact addressed by ${addressing} reaches the client, whose receipt is noted`, async (t) => {
 		const web = await emulator(t)
 		const client = await web.linked(ACCOUNT)

@@ -60,7 +60,14 @@ test('events are numbered from one, and acknowledgements are cumulative and neve
 		{ acking: false },
 	)
 	await peer.call('tell', { times: 3 })
-	assert.deepEqual(peer.events.map(({ seq, args }) => [seq, args.n]), [[1, 0], [2, 1], [3, 2]])
+	assert.deepEqual(
+		peer.events.map(({ seq, args }) => [seq, args.n]),
+		[
+			[1, 0],
+			[2, 1],
+			[3, 2],
+		],
+	)
 	peer.say({ ack: 2 })
 	peer.say({ ack: 1 })
 	assert.deepEqual(await peer.call('state'), { heard: [2], unacked: 1 })

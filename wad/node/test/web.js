@@ -28,7 +28,25 @@ export async function emulator(t, settings = {}) {
 	const [keyFile, certFile] = [join(dir, 'key.pem'), join(dir, 'cert.pem')]
 	execFileSync(
 		'openssl',
-		['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-keyout', keyFile, '-out', certFile, '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'],
+		[
+			'req',
+			'-x509',
+			'-newkey',
+			'ec',
+			'-pkeyopt',
+			'ec_paramgen_curve:prime256v1',
+			'-nodes',
+			'-days',
+			'2',
+			'-keyout',
+			keyFile,
+			'-out',
+			certFile,
+			'-subj',
+			'/CN=localhost',
+			'-addext',
+			'subjectAltName=IP:127.0.0.1',
+		],
 		{ stdio: 'ignore' },
 	)
 	const peer = run([fileURLToPath(new URL('../emulator/main.js', import.meta.url))])
@@ -92,7 +110,10 @@ class Heard {
 				resolve(found)
 				return true
 			}
-			const limit = setTimeout(() => reject(new Error(`not heard: ${what}; heard ${JSON.stringify(this.items).slice(-1500)}`)), 15_000)
+			const limit = setTimeout(
+				() => reject(new Error(`not heard: ${what}; heard ${JSON.stringify(this.items).slice(-1500)}`)),
+				15_000,
+			)
 			if (!check()) this.#waiting.push(check)
 		})
 	}
@@ -125,7 +146,9 @@ export class Client {
 		return {
 			get: async (type, ids) => {
 				const table = this.tables[type] ?? {}
-				return Object.fromEntries(ids.filter((id) => table[id] !== undefined).map((id) => [id, JSON.parse(table[id], B.BufferJSON.reviver)]))
+				return Object.fromEntries(
+					ids.filter((id) => table[id] !== undefined).map((id) => [id, JSON.parse(table[id], B.BufferJSON.reviver)]),
+				)
 			},
 			set: async (data) => {
 				for (const [type, values] of Object.entries(data)) {
@@ -162,7 +185,9 @@ export class Client {
 			const code = update.lastDisconnect?.error?.output?.statusCode
 			if (update.connection === 'close' && code === 515 && this.sock === sock) this.connect()
 		})
-		sock.ev.on('messages.upsert', ({ messages, type }) => messages.forEach((message) => this.messages.push({ type, ...message })))
+		sock.ev.on('messages.upsert', ({ messages, type }) =>
+			messages.forEach((message) => this.messages.push({ type, ...message })),
+		)
 		sock.ev.on('messages.update', (updates) => updates.forEach((update) => this.updates.push(update)))
 		sock.ev.on('message-receipt.update', (updates) => updates.forEach((update) => this.receipts.push(update)))
 		sock.ev.on('presence.update', (update) => this.presences.push(update))
@@ -180,7 +205,10 @@ export class Client {
 
 	/** The close code of this connection. */
 	async closed() {
-		const { lastDisconnect } = await this.connections.first(({ connection, lastDisconnect }) => connection === 'close' && lastDisconnect.error?.output?.statusCode !== 515, 'a close')
+		const { lastDisconnect } = await this.connections.first(
+			({ connection, lastDisconnect }) => connection === 'close' && lastDisconnect.error?.output?.statusCode !== 515,
+			'a close',
+		)
 		return lastDisconnect.error.output.statusCode
 	}
 
