@@ -57,6 +57,8 @@ EVENT_TYPES: Final = (
     "session.qr",
     "session.reconnect_loop",
     "message.dead_letter",
+    "message.edited",
+    "message.deleted",
     "template.status",
     "account.update",
     "provider.event",
