@@ -21,9 +21,10 @@ const DEAF = "Nothing is linked to this phone: nobody would hear it.";
 const ask = (path, body) => call("POST", `web/${path}`, body);
 
 async function load() {
-  const world = await call("GET", "web");
+  const world = await call("GET", "web").catch((error) => ({ running: false, missing: error.message, never: true }));
   $("gone").hidden = world.running;
   $("gone-why").textContent = world.missing ? `WhatsApp Web is not there: ${world.missing}` : "";
+  $("start-again").hidden = Boolean(world.never);
   if (!world.running) { state.phones = []; drawDevices(); return; }
   state.phones = world.phones;
   state.groups = new Map(world.groups.map((one) => [one.id, one]));

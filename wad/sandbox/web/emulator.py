@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
@@ -91,11 +92,19 @@ class Emulator:
             self.directory = self._config.directory or Path(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="wad-sandbox-"))
             )
+            for passing in (self.files, self.directory / "media"):
+                shutil.rmtree(passing, ignore_errors=True)  # of a sandbox that was killed
+                stack.callback(shutil.rmtree, passing, ignore_errors=True)
             while True:
                 await self._live(task_status)
                 task_status = trio.TASK_STATUS_IGNORED
                 self._again, self._known = trio.Event(), trio.Event()
                 await self._again.wait()
+
+    @property
+    def files(self) -> Path:
+        """What people have to say, until the end."""
+        return self.directory / "files"
 
     async def start_again(self) -> None:
         """Have a new one in place of one that is gone; it knows nobody. Raises NotRunning where that fails."""
@@ -154,6 +163,7 @@ class Emulator:
             "port": self._port,
             "tls": {"certFile": str(made.chain), "keyFile": str(made.key)},
             "rootKey": _ROOT_KEY,
+            "dir": str(self.directory / "media"),
         }
         told = await child.call("start", asked, timeout=_START_WITHIN)
         self._port = int(told["url"].rpartition(":")[2].partition("/")[0])  # the same one after a new start

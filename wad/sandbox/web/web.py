@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -97,14 +98,10 @@ class Web:
     def name_of(self, digits: str) -> str | None:
         return self.phones.get(digits) or self.contacts.get(digits)
 
-    @property
-    def files(self) -> Path:
-        return self.emulator.directory / "files"
-
     def keep_file(self, data: bytes) -> Path:
-        """A file for the emulator to send, which takes files by their path."""
-        self.files.mkdir(exist_ok=True)
-        path = self.files / secrets.token_hex(8)
+        """A file for the emulator to send, which takes files by their path. The same bytes are the same file."""
+        self.emulator.files.mkdir(parents=True, exist_ok=True)
+        path = self.emulator.files / hashlib.sha256(data).hexdigest()[:32]
         path.write_bytes(data)
         return path
 

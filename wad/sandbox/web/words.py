@@ -278,7 +278,7 @@ def _file(web: Web, kind: str, spec: FileSpec) -> dict[str, Any]:
             except binascii.Error as error:
                 raise ValueError(f"{kind}.data is not base64: {error}") from error
         case None, str(name):
-            path = web.files / Path(name).name
+            path = web.emulator.files / Path(name).name
             if not path.is_file():
                 raise ValueError(f"no such file: {name}")
         case _:
