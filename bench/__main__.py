@@ -23,10 +23,12 @@ from bench.process import REST, mongo
 from bench.report import Figures, at, medians, tenths, whole
 from bench.report import table as drawn
 from bench.sending import CALLERS, VARIANTS, measure_ceiling, measure_wad
+from bench.web import measure_web, web_tables
 from bench.wire import clock
 from bench.world import World
 
-PARTS = ("send", "inbound", "footprint")
+PARTS = ("send", "inbound", "footprint", "web")
+USUAL = ("send", "inbound", "footprint")  # web takes Node, and as long as the others together
 
 
 def main() -> None:
@@ -49,6 +51,12 @@ def main() -> None:
             for _ in _rounds(asked, "footprint")
         ]
         found["footprint"] = medians(rounds)
+    if "web" in asked.parts:
+        rounds = [
+            measure_web(world, asked.open, asked.messages // 4, directory=asked.dir)
+            for _ in _rounds(asked, "web")
+        ]
+        found["web"] = medians(rounds)
     asked.json.write_text(json.dumps(found, indent=1) + "\n")
     print("\n".join(_tables(found)))
 
@@ -57,15 +65,20 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all but web by default"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="of which each figure is the median")
     parser.add_argument("--messages", type=int, default=4000, help="for each figure")
     parser.add_argument("--sessions", type=int, nargs="*", default=[1000, 10_000], help="that do nothing")
+    parser.add_argument(
+        "--open", type=int, nargs="*", default=[1, 10, 50, 200], help="of WhatsApp Web, by steps"
+    )
     parser.add_argument("--dir", help="where stores are made; the system's temporary directory by default")
     parser.add_argument("--mongo", help="URI of a MongoDB to send over as well, or `secantus`")
     parser.add_argument("--json", type=Path, default=Path("bench.json"))
     asked = parser.parse_args()
-    asked.parts = asked.parts or list(PARTS)
+    asked.parts = asked.parts or list(USUAL)
     if unknown := set(asked.parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     return asked
@@ -104,6 +117,8 @@ def _tables(found: Figures) -> list[str]:
         lines.append(_inbound_table(found["inbound"]))
     if "footprint" in found:
         lines.append(_footprint_table(found["footprint"]))
+    if "web" in found:
+        lines += web_tables(found["web"])
     return lines
 
 

@@ -37,8 +37,18 @@ def free_port() -> int:
 class Process:
     """`with Process(...) as it`: it answers when the block is entered, and is gone when it is left."""
 
-    def __init__(self, world: World, arguments: list[str], *, port: int, log: Path, health: str) -> None:
+    def __init__(
+        self,
+        world: World,
+        arguments: list[str],
+        *,
+        port: int,
+        log: Path,
+        health: str,
+        cores: set[int] = SUBJECT,
+    ) -> None:
         self._world, self._arguments, self._log, self._health = world, arguments, log, health
+        self._cores = cores
         self.port = port
         self.seconds_to_ready = 0.0
 
@@ -49,7 +59,7 @@ class Process:
                 [sys.executable, "-m", *self._arguments],
                 stdout=log,
                 stderr=log,
-                preexec_fn=lambda: os.sched_setaffinity(0, SUBJECT),  # noqa: PLW1509  no threads here
+                preexec_fn=lambda: os.sched_setaffinity(0, self._cores),  # noqa: PLW1509  no threads here
             )
         self._await_health(started + 120)
         self.seconds_to_ready = clock() - started
@@ -70,9 +80,7 @@ class Process:
 
     @property
     def cpu(self) -> float:
-        """Seconds of CPU so far, of all its threads."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICK
+        return cpu_of(self.pid)
 
     @property
     def rss(self) -> float:
@@ -101,6 +109,19 @@ class Process:
         ask()
         self._world.loop.run(lambda: ready, end - clock())
         client.close()
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU so far, of all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def memory_of(pid: int) -> dict[str, float]:
+    """MiB: RSS, and PSS, in which a page that several processes have counts once."""
+    lines = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+    sizes = {line[0]: int(line[1]) / 1024 for line in lines}
+    return {"rss_mib": sizes["Rss:"], "pss_mib": sizes["Pss:"]}
 
 
 def daemon(world: World, directory: Path, *, store: str = "embedded", **more: Any) -> Process:
