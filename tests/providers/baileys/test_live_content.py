@@ -164,6 +164,18 @@ async def test_all_that_people_write_comes_in(town: Town, life: Life, tmp_path: 
     assert not list((town.directory / "var/baileys/received").iterdir())
 
 
+async def test_a_file_that_came_in_can_be_sent_on(town: Town, life: Life, tmp_path: Path):
+    photo = tmp_path / "photo"
+    photo.write_bytes(PHOTO)
+    await town.say({"image": {"file": str(photo)}})
+    [item] = await life.received()
+
+    image = {"mediaId": item.event.content["image"]["mediaId"]}
+    echo = await shown(town, life, {"type": "image", "image": image})
+
+    assert echo["sha256"] == hashlib.sha256(PHOTO).hexdigest()
+
+
 async def test_edits_and_deletions_come_in_as_events(town: Town, life: Life):
     first = await town.say({"text": "hola"})
     second = await town.say({"text": "ups"})

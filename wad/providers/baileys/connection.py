@@ -23,7 +23,7 @@ from wad.models import AccountEvent, Content, Inbound, OutboundMessage, Session,
 from wad.node.child import Child, ChildError, ChildGone, ChildTimeout
 from wad.providers.baileys import closes, refusals
 from wad.providers.baileys.bridges import Bridges
-from wad.providers.baileys.content import message_id_of, quoted, wire
+from wad.providers.baileys.content import FILES, File, message_id_of, quoted, wire
 from wad.providers.baileys.files import Received, Uploaded, of_id
 from wad.providers.baileys.groups import group_of
 from wad.providers.baileys.inbound import (
@@ -215,7 +215,7 @@ class BaileysConnection:
         self._in_air[message_id] = message.content
         try:
             with self._called("send"):
-                file = await self._shelf.find(message.content, self.name, self._link)
+                file = await self._file_of(message.content)
                 # The first message to a number is preceded by a question: one that nobody has would vanish.
                 args: dict[str, Any] = {
                     "id": message_id,
@@ -228,6 +228,27 @@ class BaileysConnection:
         finally:
             del self._in_air[message_id]
         return Accepted(message_id)
+
+    async def _file_of(self, content: Content) -> File | None:
+        """The file that *content* names, on disk: uploaded, linked to, or one that somebody sent us."""
+        media_id = content[content["type"]].get("mediaId") if content["type"] in FILES else None
+        received = of_id(media_id) if media_id is not None else None
+        if not isinstance(received, Received):
+            return await self._shelf.find(content, self._session_id, self._link)
+        path, _ = await self._fetch(received)  # removed by the day's sweep
+        return File(path, received.mime_type, received.filename)
+
+    async def _fetch(self, received: Received) -> tuple[Path, str | None]:
+        """A file that somebody sent, on disk; and its hash."""
+        path = self._shelf.place()
+        args = {
+            "message": {"key": received.key, "message": received.message},
+            "path": str(path.absolute()),
+            "limit": MOST_BYTES,
+        }
+        with self._called("download"):
+            answer = await self._ask("download", args, seconds=_DOWNLOAD, repeatable=True)
+        return path, answer.get("sha256")
 
     async def _quoted(self, message: OutboundMessage, chat: str) -> dict[str, Any] | None:
         if message.quotes is None or message.type == "reaction":
@@ -287,12 +308,7 @@ class BaileysConnection:
                     yield content
             case Received() as received:
                 self._require_open()
-                path = self._shelf.place()
-                wanted = {"key": received.key, "message": received.message}
-                with self._called("download"):
-                    args = {"message": wanted, "path": str(path.absolute()), "limit": MOST_BYTES}
-                    answer = await self._ask("download", args, seconds=_DOWNLOAD, repeatable=True)
-                sha256 = answer.get("sha256")
+                path, sha256 = await self._fetch(received)
                 async with reading(path, mime_type=received.mime_type, sha256=sha256, once=True) as content:
                     yield content
             case None:
@@ -357,7 +373,7 @@ class BaileysConnection:
         if key is None or content is None:
             return None
         try:
-            file = await self._shelf.find(content, self.name, self._link)
+            file = await self._file_of(content)
         except ProviderError as error:
             raise ChildError(error.code, error.detail) from None
         return {"content": wire(content, chat=key.chat, file=file)}

@@ -58,6 +58,11 @@ class Received(msgspec.Struct, frozen=True):
         return mime_type if isinstance(mime_type, str) and mime_type else "application/octet-stream"
 
     @property
+    def filename(self) -> str | None:
+        name = next(iter(self.message.values()), {}).get("fileName")
+        return name if isinstance(name, str) and name else None
+
+    @property
     def size(self) -> int | None:
         """As its sender says."""
         return whole(next(iter(self.message.values()), {}).get("fileLength"))
