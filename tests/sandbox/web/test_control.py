@@ -77,6 +77,16 @@ async def test_without_node_the_rest_works() -> None:
 
 
 @needs_node
+async def test_a_taken_port_is_said() -> None:
+    """And the rest works."""
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener, web(bind=f"127.0.0.1:{listener.socket.getsockname()[1]}") as here:
+        state = await here.control("GET", "web")
+        assert (state["running"], "EADDRINUSE" in state["missing"]) == (False, True)
+        assert (await here.control("GET", "state"))["numbers"]
+
+
+@needs_node
 async def test_an_emulator_that_dies_is_noticed_and_can_be_started_again(tmp_path: Path) -> None:
     """It is said in the state, in the ledger and by 503; the new one is where the old one was, and knows nobody."""
     async with web(tmp_path) as here:

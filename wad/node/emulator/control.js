@@ -51,6 +51,7 @@
  *   receipt {account, to, chat, ids, type}                        of an account's client, for messages of `to`
  *   presence {account, to, state}                                 an account's client is available, is writing, ...
  *   group {group, change, by, subject, members}
+ *   ledger {last}                                                 entries changed, up to this number; at most once in 20 ms
  */
 
 import { randomBytes } from 'node:crypto'

@@ -1,5 +1,7 @@
 /** What became of every message, both ways, exactly: the oracle for tests that kill things. */
 
+const TELL_AFTER = 20 // ms
+
 /**
  * One entry per message id, account and direction. `n` is its place by creation, `changed` grows with every change, so a
  * reader that remembers the highest `changed` it saw asks only for what is new.
@@ -32,6 +34,9 @@ export class Ledger {
 	#changes = []
 	#first = 0
 	#made = 0
+	#toTell = false
+	/** Hears that there is something new, and the number up to which; a burst of changes is told once. */
+	changed = (_last) => {}
 
 	/** The entry of a message that a client of `account` sent; made when new. */
 	out(account, id, facts) {
@@ -93,6 +98,12 @@ export class Ledger {
 	touch(entry) {
 		this.#changes.push(entry)
 		entry.changed = this.#first + this.#changes.length
+		if (this.#toTell) return
+		this.#toTell = true
+		setTimeout(() => {
+			this.#toTell = false
+			this.changed(this.#first + this.#changes.length)
+		}, TELL_AFTER)
 	}
 
 	/** Entries that changed after `after`, oldest change first, and the number to ask with next. */

@@ -30,6 +30,7 @@ export class Server {
 		const authority = new Authority(root)
 		this.#http = createServer((_, response) => response.writeHead(404).end())
 		const sockets = new WebSocketServer({ server: this.#http, path: '/ws/chat', perMessageDeflate: false })
+		sockets.on('error', () => {}) // a port that is taken: ws passes it on from the HTTP server, where it is waited for
 		sockets.on('connection', (ws) => this.#accept(new Connection(ws, authority)))
 		await new Promise((resolve, reject) => this.#http.once('error', reject).listen(port, host, resolve))
 		return `ws://${host}:${this.#http.address().port}/ws/chat`

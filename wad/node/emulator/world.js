@@ -27,6 +27,7 @@ export class World {
 	constructor(tell) {
 		this.tell = tell
 		this.groups = new Groups(this)
+		this.ledger.changed = (last) => tell('ledger', { last })
 		this.media.uploadFault = (phone) => this.faults.take(phone, ['upload'])?.code
 	}
 

@@ -21,9 +21,6 @@ from wad.sandbox.web.mirror import Mirror
 _READY_PHONE: Final = ("+5215550100200", "Tienda Web")
 _READY_CONTACTS: Final = (("+5215512345678", "Ana Torres"), ("+5215587654321", "Luis Ortega"))
 
-_LOOK_EVERY: Final = 0.25  # seconds, while nothing tells that there is something to see
-_LINGER: Final = 0.02  # seconds for a burst of changes to come together
-
 
 class Web:
     """Make it with the sandbox; `run` must be running for anything to work."""
@@ -32,7 +29,6 @@ class Web:
         self._ledger = ledger
         self._feed = feed
         self._now = now
-        self._stirred = trio.Event()
         self.emulator = Emulator(config, on_event=self._hear, on_change=self._changed)
         self.mirror = Mirror(self.emulator.call, ledger=ledger, feed=feed, now=now)
         self.phones: dict[str, str] = {}  # those one holds: digits → name
@@ -43,10 +39,7 @@ class Web:
             self.contacts[digits_of(phone)] = name
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch)
-            await nursery.start(self.emulator.run)
-            task_status.started()
+        await self.emulator.run(task_status=task_status)
 
     @property
     def running(self) -> bool:
@@ -126,10 +119,11 @@ class Web:
         self._record({"event": "started" if self.running else "ended", "detail": self.emulator.missing})
 
     async def _hear(self, event: str, args: dict[str, Any]) -> None:
-        self._stirred.set()
         match event:
-            case "ledger" | "receipt":
-                return  # what they tell is in the record
+            case "ledger":
+                await self.look()
+            case "receipt":
+                return  # the record has it
             case "message":
                 if args["to"] not in self.phones:
                     self.meet(args["to"])
@@ -143,14 +137,6 @@ class Web:
         self._ledger.write("link", self._now(), entry)
         if self._feed.watched:
             self._feed.tell({**entry, "event": "web", "what": entry["event"]})
-
-    async def _watch(self) -> None:
-        while True:
-            with trio.move_on_after(_LOOK_EVERY):
-                await self._stirred.wait()
-            await trio.sleep(_LINGER)
-            self._stirred = trio.Event()
-            await self.look()
 
     async def look(self) -> None:
         """Have the record as it is now."""
