@@ -4,36 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import trio
 
 from tests.acceptance.load import Load, count
 from tests.acceptance.town import running, town
-from tests.store.secantus import Secantus
 
 ROUNDS = int(os.environ.get("WAD_KILL_ROUNDS", "30"))
-
-
-@pytest.fixture(params=["sqlite", "mongo"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
-    if request.param == "sqlite":
-        yield {}
-        return
-    directory = tmp_path / "mongo"
-    directory.mkdir()
-    server = Secantus(directory)
-    server.start()
-    try:
-        yield {
-            "store": {"url": server.uri, "database": "wad", "data_dir": str(tmp_path / "var")},
-            "secrets": {"master_key": "A" * 43 + "="},
-        }
-    finally:
-        server.stop()
 
 
 async def test_nothing_is_lost_and_nothing_is_sent_twice(store: dict[str, Any], tmp_path: Path) -> None:
