@@ -12,16 +12,9 @@ import pytest
 
 from wad.models import AccountEvent, InboundMessage, MessageState, Person
 from wad.providers.baileys.files import Received, of_id
-from wad.providers.baileys.inbound import (
-    Known,
-    event_of,
-    lids_of,
-    mended,
-    status_of_ack,
-    status_of_receipt,
-    status_of_update,
-    storable,
-)
+from wad.providers.baileys.inbound import event_of, mended, storable
+from wad.providers.baileys.people import Known, lids_of
+from wad.providers.baileys.statuses import status_of_ack, status_of_receipt, status_of_update
 
 SAMPLES: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "samples.json").read_bytes())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from math import inf
@@ -18,27 +18,18 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from wad.errors import ProviderError, StoreUnavailable, Verdict
-from wad.models import AccountEvent, Content, Inbound, OutboundMessage, Session, utc_now
+from wad.errors import ProviderError, Verdict
+from wad.models import Content, OutboundMessage, Session, utc_now
 from wad.node.child import Child, ChildError, ChildGone, ChildTimeout
 from wad.providers.baileys import closes, refusals
 from wad.providers.baileys.bridges import Bridges
 from wad.providers.baileys.content import FILES, File, message_id_of, quoted, wire
 from wad.providers.baileys.files import Received, Uploaded, of_id
 from wad.providers.baileys.groups import group_of
-from wad.providers.baileys.inbound import (
-    Known,
-    event_of,
-    lids_of,
-    mended,
-    status_of_ack,
-    status_of_receipt,
-    status_of_update,
-    storable,
-    told,
-)
 from wad.providers.baileys.jids import Key, bare, jid_of, phone_of, user_of
+from wad.providers.baileys.people import People
 from wad.providers.baileys.shelf import MOST_BYTES, Shelf, reading
+from wad.providers.baileys.telling import Telling
 from wad.providers.base import Accepted, Group, Link, MediaContent, Pairing, Proof
 
 log: Final = logging.getLogger("wad.providers.baileys")
@@ -53,12 +44,6 @@ _DOWNLOAD: Final = 80.0
 _ASK: Final = 30.0
 #: Seconds that letting go may take. A bridge that is frozen is killed by its heartbeat within 15.
 _LET_GO: Final = 20.0
-#: Seconds that the end waits for what is being stored.
-_STORING: Final = 5.0
-#: Seconds between tries to store what came in, while the store is down.
-_STORE_AGAIN: Final = 1.0
-#: LIDs whose numbers are kept in memory; all are in the store.
-_PHONES: Final = 2000
 #: Unexplained closes in a row, after which somebody should look.
 _SUSPICIOUS: Final = 5
 
@@ -111,9 +96,8 @@ class BaileysConnection:
         self._pairing: Pairing | None = None
         self._paired = False  # whether a phone has ever confirmed the keys that are in use
         self._left = False  # the block of `open` is about to end: nothing more may be told
-        self._telling = trio.Lock()
-        self._me: frozenset[str] = frozenset()
-        self._phones: dict[str, str] = {}  # of LIDs
+        self._people = People(link)
+        self._telling = Telling(session.session_id, link, self._people)
         self._in_air: dict[str, Content] = {}  # by WhatsApp's id
         self._unexplained = 0
 
@@ -181,9 +165,7 @@ class BaileysConnection:
         with trio.CancelScope(shield=True):
             await self._let_go()
             self._left = True
-            with trio.move_on_after(_STORING):
-                async with self._telling:
-                    pass
+            await self._telling.leave()
 
     async def _let_go(self) -> None:
         """Have the bridge close the socket, if there is one. What it told before has been handed on by then."""
@@ -200,11 +182,7 @@ class BaileysConnection:
         """Who we are, and whether a phone ever said so, by what is stored."""
         stored = json.loads(creds) if creds is not None else {}
         self._paired = bool(stored.get("account"))
-        self._know_me(stored.get("me") or {})
-
-    def _know_me(self, me: Mapping[str, Any]) -> None:
-        jids = frozenset(bare(jid) for jid in (me.get("id"), me.get("lid")) if isinstance(jid, str) and jid)
-        self._me = jids or self._me
+        self._people.know_me(stored.get("me") or {})
 
     # --- what it is asked for -----------------------------------------------------------------------
 
@@ -396,9 +374,9 @@ class BaileysConnection:
                 if self._proof is not None:
                     self._link.alive()
             case "mapping":
-                self._learn(args["pairs"])
+                self._people.learn(args["pairs"])
             case _:
-                await self._tell(event, args)
+                await self._telling.tell(event, args)
 
     def dropped(self, error: ProviderError) -> None:
         """The bridge died; whoever waits for an answer of its has heard so, and who waits for its start still does."""
@@ -409,9 +387,9 @@ class BaileysConnection:
             self._end(error, was_up=was_up)
 
     def _offered(self, args: Mapping[str, Any]) -> None:
-        self._pairing = Pairing(args["qr"], datetime.fromisoformat(args["expiresAt"]))
         if self._child is None:
-            return
+            return  # told to let go meanwhile
+        self._pairing = Pairing(args["qr"], datetime.fromisoformat(args["expiresAt"]))
         self._link.pairing(self._pairing)
         if self._attempt is not None:
             self._attempt.over.set()
@@ -419,7 +397,7 @@ class BaileysConnection:
     def _opened(self, me: Mapping[str, Any]) -> None:
         if self._child is None:
             return  # told to let go meanwhile
-        self._know_me(me)
+        self._people.know_me(me)
         self._paired, self._pairing, self._unexplained = True, None, 0
         named = {"jid": me.get("id"), "lid": me.get("lid"), "name": me.get("name")}
         data = {name: bare(value) if name != "name" else value for name, value in named.items() if value}
@@ -454,9 +432,8 @@ class BaileysConnection:
         was_up = self._is_up
         self._proof = self._pairing = None
         if rule.verdict is Verdict.NEEDS_PERSON:
-            await (
-                self._let_go()
-            )  # it will not be opened again soon; and nothing may write keys that are about to go
+            # It will not be opened again soon; and nothing may write keys that are about to go.
+            await self._let_go()
         if rule.forgets:
             await self._link.keys.clear()
             self._paired = False
@@ -474,79 +451,6 @@ class BaileysConnection:
             self._attempt.over.set()
         elif was_up and not self._left:
             self._link.lost(error)
-
-    # --- messages and statuses ----------------------------------------------------------------------
-
-    async def _tell(self, event: str, args: Mapping[str, Any]) -> None:
-        """Store what *event* holds, however long the store takes: until then the bridge keeps it too."""
-        while not self._left:
-            try:
-                async with self._telling:
-                    await self._link.received(await self._events(event, args))
-            except StoreUnavailable:
-                await trio.sleep(_STORE_AGAIN)
-            else:
-                return
-
-    async def _events(self, event: str, args: Mapping[str, Any]) -> Sequence[Inbound]:
-        now = utc_now()
-        found: list[Inbound | None] = []
-        match event:
-            case "messages":
-                messages = [each for each in args["messages"] if isinstance(each, Mapping)]
-                known = await self._known(lids_of(messages))
-                found += [self._event(message, known) for message in messages]
-            case "updates":
-                found += [status_of_update(each, now) for each in args["updates"]]
-            case "receipts":
-                receipts = args["receipts"]
-                users = {str((each.get("receipt") or {}).get("userJid", "")) for each in receipts}
-                known = await self._known({bare(jid) for jid in users if jid.endswith("@lid")})
-                found += [status_of_receipt(each, known) for each in receipts]
-            case "ack":
-                found.append(status_of_ack(args["id"], args.get("error"), now))
-            case "groups.update":
-                found += [_group_event(group, now) for group in args["groups"]]
-            case other:
-                log.warning(
-                    "bridge_event_unknown", extra={"session_id": self._session_id, "operation": other}
-                )
-        return [each for each in found if each is not None]
-
-    def _event(self, message: Mapping[str, Any], known: Known) -> Inbound | None:
-        try:
-            return storable(event_of(message, known))
-        except UnicodeEncodeError:
-            return self._event(mended(message), known)
-        except Exception:  # a bug of ours: the message is kept as it came, and the next one is not held up
-            log.exception("message_unreadable", extra={"session_id": self._session_id})
-            key = message.get("key") or {}
-            return AccountEvent(
-                type="provider.event",
-                dedupe_key=f"unreadable:{key.get('remoteJid')}/{key.get('id')}",
-                data={"event": "message.unreadable", "message": told(message)},
-            )
-
-    async def _known(self, lids: set[str]) -> Known:
-        """The numbers behind *lids*. Baileys keeps the pairs with its keys: the user of each, as JSON."""
-        missing = {f"{user_of(lid)}_reverse": lid for lid in lids if lid not in self._phones}
-        if missing:
-            stored = await self._link.keys.get("lid-mapping", list(missing))
-            for name, value in stored.items():
-                user = json.loads(value)
-                if isinstance(user, str) and user.isdigit():
-                    self._know_phone(missing[name], f"+{user}")
-        return Known(self._me, self._phones)
-
-    def _learn(self, pairs: Sequence[Mapping[str, Any]]) -> None:
-        for pair in pairs:
-            if (phone := phone_of(pair.get("pn"))) is not None and isinstance(pair.get("lid"), str):
-                self._know_phone(bare(pair["lid"]), phone)
-
-    def _know_phone(self, lid: str, phone: str) -> None:
-        if len(self._phones) >= _PHONES:
-            del self._phones[next(iter(self._phones))]
-        self._phones[lid] = phone
 
 
 class _Reported:
@@ -587,8 +491,3 @@ def _is_over(pairing: Pairing) -> bool:
 
 def _not_connected() -> ProviderError:
     return refusals.error_of(refusals.CALLS["no_session"])
-
-
-def _group_event(group: Mapping[str, Any], now: datetime) -> AccountEvent:
-    data = {"event": "group.update", "group": told(group), "at": now.isoformat().replace("+00:00", "Z")}
-    return AccountEvent(type="provider.event", dedupe_key=f"group:{group.get('id')}:{data['at']}", data=data)

@@ -1,4 +1,4 @@
-"""Baileys' events in wad's words: messages, edits and deletions, and what became of ours.
+"""Messages that Baileys tells of, in wad's words, and edits and deletions of them.
 
 The person behind a LID is looked up beforehand (`lids_of`) and handed in: nothing here waits. Nothing here raises for what
 a customer may write: what has no place among wad's words is kept as a `provider.event`, or left where it is nobody's.
@@ -6,22 +6,18 @@ a customer may write: what has no place among wad's words is kept as a `provider
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import msgspec
 
-from wad.errors import Verdict
 from wad.models import (
     AccountEvent,
     ChatId,
-    Failure,
     Inbound,
     InboundMessage,
-    MessageState,
     Person,
-    StatusUpdate,
 )
 from wad.providers.baileys.files import whole
 from wad.providers.baileys.jids import (
@@ -32,12 +28,10 @@ from wad.providers.baileys.jids import (
     bare,
     chat_of,
     is_group,
-    is_person,
-    phone_of,
     server_of,
 )
+from wad.providers.baileys.people import Known
 from wad.providers.baileys.reading import Opened, content_of, opened, person_of
-from wad.providers.baileys.refusals import ACKS
 
 #: Protocol messages that are about a message of a person's; the others are between devices. By name and by number.
 _REVOKE: Final = ("REVOKE", 0)
@@ -77,50 +71,6 @@ _UNTOLD: Final = frozenset(
     }
 )
 _DEEPEST: Final = 32
-
-_STATES: Final[Mapping[str | int, MessageState]] = {
-    "ERROR": MessageState.FAILED,
-    0: MessageState.FAILED,
-    "SERVER_ACK": MessageState.SENT,
-    2: MessageState.SENT,
-    "DELIVERY_ACK": MessageState.DELIVERED,
-    3: MessageState.DELIVERED,
-    "READ": MessageState.READ,
-    4: MessageState.READ,
-    "PLAYED": MessageState.PLAYED,
-    5: MessageState.PLAYED,
-}
-
-
-class Known(msgspec.Struct, frozen=True):
-    """What is known beside the events: our own JIDs, and the numbers behind LIDs."""
-
-    me: frozenset[str] = frozenset()
-    phones: Mapping[str, str] = {}
-
-    def phone(self, *jids: Any) -> str | None:
-        """The number of whoever goes by *jids*."""
-        named = [bare(jid) for jid in jids if isinstance(jid, str) and "@" in jid]
-        return next((phone for jid in named if (phone := phone_of(jid))), None) or next(
-            (self.phones[jid] for jid in named if jid in self.phones), None
-        )
-
-
-def lids_of(messages: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The LIDs that *messages* name without their numbers."""
-    found = set()
-    for message in messages:
-        wire = _object(message.get("key"))
-        for jid, other in (("remoteJid", "remoteJidAlt"), ("participant", "participantAlt")):
-            named = wire.get(jid)
-            if (
-                isinstance(named, str)
-                and server_of(named) == LID
-                and phone_of(_text(wire.get(other))) is None
-            ):
-                found.add(bare(named))
-    return found
-
 
 # --- messages -------------------------------------------------------------------------------------
 
@@ -281,75 +231,6 @@ def _context(inside: Opened, place: _Place, known: Known) -> dict[str, Any] | No
     if inside.view_once:
         found["viewOnce"] = True
     return found or None
-
-
-# --- what became of ours --------------------------------------------------------------------------
-
-
-def status_of_update(entry: Mapping[str, Any], now: datetime) -> StatusUpdate | None:
-    """One of `messages.update`: a state, or nothing that wad tells.
-
-    A refusal that another try may mend is no end of the message: whoever sends it hears of it, and tries again.
-    """
-    key = Key.of(_object(entry.get("key")))
-    update = _object(entry.get("update"))
-    status = update.get("status")
-    state = _STATES.get(status) if isinstance(status, int | str) and not isinstance(status, bool) else None
-    if key is None or not key.from_me or state is None:
-        return None
-    parameters = update.get("messageStubParameters")
-    error = None
-    if state is MessageState.FAILED:
-        error = failure_of(parameters[0] if isinstance(parameters, list) and parameters else None)
-        if error.retryable:
-            return None
-    return StatusUpdate(
-        provider_message_id=key.id,
-        state=state,
-        at=now,
-        error=error,
-        recipient=person_of(key.chat) if is_person(key.chat) else None,
-    )
-
-
-def status_of_receipt(entry: Mapping[str, Any], known: Known) -> StatusUpdate | None:
-    """One of `message-receipt.update`: in a group, how far one of its people is."""
-    key = Key.of(_object(entry.get("key")))
-    receipt = _object(entry.get("receipt"))
-    if key is None or not key.from_me:
-        return None
-    for name, state in (
-        ("playedTimestamp", MessageState.PLAYED),
-        ("readTimestamp", MessageState.READ),
-        ("receiptTimestamp", MessageState.DELIVERED),
-    ):
-        if (at := time_of(receipt.get(name))) is not None:
-            user = receipt.get("userJid")
-            return StatusUpdate(
-                provider_message_id=key.id,
-                state=state,
-                at=at,
-                recipient=known.phone(user) or person_of(user),
-            )
-    return None
-
-
-def status_of_ack(message_id: str, error: Any, now: datetime) -> StatusUpdate | None:
-    """The server's word on a message whose send had been given up; None where it is to be sent again anyhow."""
-    if error in (None, "", 0):
-        return StatusUpdate(provider_message_id=message_id, state=MessageState.SENT, at=now)
-    failed = failure_of(error)
-    if failed.retryable:
-        return None
-    return StatusUpdate(provider_message_id=message_id, state=MessageState.FAILED, at=now, error=failed)
-
-
-def failure_of(code: Any) -> Failure:
-    number = whole(code) if isinstance(code, int | str) else None
-    rule = ACKS.get(number) if number is not None else None
-    if rule is None:
-        return Failure("provider_rejected", "WhatsApp refused it", None if code is None else str(code)[:50])
-    return Failure(rule.code, rule.detail, str(number), rule.verdict is not Verdict.REJECTED)
 
 
 # --- reading --------------------------------------------------------------------------------------
