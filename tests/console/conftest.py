@@ -133,9 +133,9 @@ class World:
 
 
 @contextmanager
-def sandbox() -> Iterator[str]:
+def sandbox(*options: str) -> Iterator[str]:
     """The simulated WhatsApp as a process; its URL."""
-    command = [sys.executable, "-m", "wad.sandbox", "--bind", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "wad.sandbox", "--bind", "127.0.0.1:0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -164,7 +164,7 @@ def running(directory: Path, sandbox_url: str, **config: Any) -> Iterator[World]
 
 @pytest.fixture(scope="package")
 def network() -> Iterator[str]:
-    with sandbox() as url:
+    with sandbox("--no-web") as url:
         yield url
 
 

@@ -79,6 +79,7 @@ def test_no_view_keeps_anybody_out(
         arrive(desk, "#/sessions")
         desk.page.locator(".head .primary").click()
         desk.expect(desk.page.get_by_role("dialog")).to_be_visible()
+        desk.page.get_by_role("dialog").get_by_label("Provider").select_option("cloud_api")
         desk.page.get_by_role("button", name="Create").click()
         desk.expect(desk.page.get_by_label("Access token")).to_have_attribute("aria-invalid", "true")
         desk.page.locator("dialog summary").click()

@@ -89,6 +89,7 @@ def test_what_is_wrong_with_a_new_session_stands_at_its_fields(desk: Desk) -> No
     desk.open()
     desk.button("New session").click()
     dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Provider").select_option("cloud_api")
     dialog.get_by_label("Session id").fill("with spaces")
     desk.button("Create").click()
     desk.expect(dialog.get_by_label("Session id")).to_be_focused()

@@ -82,12 +82,11 @@ export async function problemOf(response) {
 /** `/sessions/<id>` and what is below it, whatever the id holds. */
 export const sessionPath = (id, below = "") => `/sessions/${encodeURIComponent(id)}${below}`;
 
-/** The names of the providers that this wad has, and its version, as it describes itself. */
-export async function described() {
+/** The names of the providers that this wad has, as it describes itself. */
+export async function providersThere() {
   const response = await fetch("/openapi.json");
   if (!response.ok) throw await problemOf(response);
-  const whole = await response.json();
-  return { version: whole.info.version, providers: whole.components.schemas.NewSessionBody.properties.provider.enum };
+  return (await response.json()).components.schemas.NewSessionBody.properties.provider.enum;
 }
 
 function noteClock(response) {

@@ -1,14 +1,14 @@
 // A new session, and new credentials for one that is there.
 
 import { busy, field, h, mark, say, select } from "./dom.js";
-import { call, described, post, sessionPath } from "./api.js";
-import { credentialFields, providerLabel } from "./providers.js";
+import { call, post, providersThere, sessionPath } from "./api.js";
+import { credentialFields, inOrder, providerLabel } from "./providers.js";
 import { problemBox, showProblem } from "./show.js";
 import { t } from "./words.js";
 
 /** Ask which session to create, create it, and go to it. */
 export async function createDialog() {
-  const { providers } = await described();
+  const providers = inOrder(await providersThere());
   const provider = select({ name: "provider" }, providers.map((name) => [name, providerLabel(name)]), providers[0]);
   const plain = (name, more = {}) => h("input", { name, autocomplete: "off", spellcheck: "false", autocapitalize: "off", ...more });
   const inputs = {

@@ -3,10 +3,10 @@
 import { field, h, say, select } from "./dom.js";
 import { sessionPath } from "./api.js";
 import * as live from "./live.js";
-import { chip, clock, failure, preview, who } from "./show.js";
+import { chip, clock, duration, failure, preview, who } from "./show.js";
 import { t, word } from "./words.js";
 
-const TYPES = ["message.received", "message.status", "message.dead_letter", "session.state", "session.qr", "template.status", "account.update", "provider.event"];
+const TYPES = ["message.received", "message.status", "message.dead_letter", "session.state", "session.qr", "session.reconnect_loop", "template.status", "account.update", "provider.event"];
 /** New entries are told to a screen reader together, no more often than this. */
 const TOLD_EVERY = 4000;
 
@@ -106,7 +106,7 @@ function drawEntry(entry) {
   const details = h("details", {}, h("summary", {},
     h("time", { datetime: entry.at }, clock(entry.at)),
     h("span", { class: `type ${entry.type.split(".")[0]}`, title: entry.type }, word("type", entry.type)),
-    h("span", { class: "session" }, sessionId ?? ""),
+    h("span", { class: "whose" }, sessionId ?? ""),
     h("span", { class: "says" }, says(entry))));
   details.addEventListener("toggle", () => { // most are never opened
     if (details.childElementCount > 1) return;
@@ -137,6 +137,7 @@ function summary({ type, data }) {
     case "message.status": case "message.dead_letter": return t("says.to", { who: who(data), status: word("status", data.status) });
     case "session.state": return t("says.state", { before: word("state", data.previous ?? ""), after: word("state", data.state) });
     case "session.qr": return t("says.qr");
+    case "session.reconnect_loop": return t("says.loop", { losses: data.losses, time: duration(data.periodSeconds) });
     default: return JSON.stringify(data.data ?? data);
   }
 }

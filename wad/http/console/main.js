@@ -1,7 +1,7 @@
 // The console: who is signed in, which view is shown, and whether what it shows is still true.
 
 import { $, h, say } from "./dom.js";
-import { described, get, hold, onAnswer } from "./api.js";
+import { get, hold, onAnswer } from "./api.js";
 import * as live from "./live.js";
 import { createDialog } from "./create.js";
 import { deadLettersView } from "./dead.js";

@@ -3,7 +3,7 @@
 import { busy, field, h, mark, say } from "./dom.js";
 import { get, post, serverNow, sessionPath } from "./api.js";
 import * as live from "./live.js";
-import { duration, problemBox, showProblem } from "./show.js";
+import { problemBox, seconds, showProblem } from "./show.js";
 import { t } from "./words.js";
 
 /** {element, update(status), stop()}: shown while the session waits for a phone. */
@@ -61,7 +61,7 @@ export function pairingCard(session) {
     const over = code !== null && left !== null && left <= 0;
     frame.classList.toggle("over", over || code === null);
     image.hidden = code === null || over;
-    until.textContent = code === null ? t("pair.waiting") : over ? t("pair.expired") : left === null ? "" : t("pair.until", { time: duration(left) });
+    until.textContent = code === null ? t("pair.waiting") : over ? t("pair.expired") : left === null ? "" : t("pair.until", { time: seconds(left) });
     if (over) load();
   }
 
@@ -75,7 +75,7 @@ export function pairingCard(session) {
       mark(phone, null);
       try {
         const got = await post(sessionPath(session, "/pairing-code"), { phoneNumber: phone.value.replace(/[\s().-]/g, "") });
-        answer.replaceChildren(h("span", {}, t("pair.code.how")), h("b", {}, got.code));
+        answer.replaceChildren(h("span", {}, t("pair.code.how")), h("b", {}, got.code.replace(/^(.{4})(.{4})$/, "$1-$2"))); // as the phone asks for it
         say(`${t("pair.code.how")} ${[...got.code].join(" ")}`);
         showProblem(problem, null);
       } catch (error) {

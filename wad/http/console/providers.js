@@ -25,6 +25,12 @@ export const PROVIDERS = {
 /** Not secret: shown as they are typed. */
 const PLAIN = new Set(["phoneNumberId", "wabaId", "accountSid", "apiKeySid", "from", "messagingServiceSid"]);
 
+/** Those named here first, in the order they stand in. */
+export function inOrder(names) {
+  const known = Object.keys(PROVIDERS).filter((each) => names.includes(each));
+  return [...known, ...names.filter((each) => !known.includes(each))];
+}
+
 export const providerLabel = (name) => PROVIDERS[name]?.label ?? name;
 
 /**

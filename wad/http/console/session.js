@@ -112,7 +112,7 @@ export function sessionView(id) {
       [t("session.node"), status.node],
     ]));
     const held = document.activeElement; // asked before: what is hidden is not active any more
-    connect.hidden = status.state === "connected";
+    connect.hidden = ["connected", "pairing"].includes(status.state);
     disconnect.hidden = status.desiredState === "disconnected";
     logout.hidden = !pairs;
     if (buttons.contains(held) && held.hidden) title.focus();

@@ -38,6 +38,10 @@ export function duration(seconds) {
   return new Intl.NumberFormat(language(), { style: "unit", unit, unitDisplay: "short" }).format(Math.floor(whole / size));
 }
 
+/** 75 → "75 sec": for what is counted down. */
+export const seconds = (count) =>
+  new Intl.NumberFormat(language(), { style: "unit", unit: "second", unitDisplay: "short" }).format(Math.max(0, count));
+
 /** Keep every "… ago" on the page true. */
 export function tick() {
   for (const time of document.querySelectorAll("time[data-ago]")) {
