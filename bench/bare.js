@@ -1,35 +1,37 @@
 /**
  * What WhatsApp Web costs without wad: Baileys alone, its keys in memory, measured as bench/web.py measures wad.
  *
- * `node bare.js '{"url", "rootKey", "scan", "phones": [..], "people": [[..], ..], "counts": [1, 20], "messages": n, "loads": {..}}'`
- * pairs one client a phone, sends, and prints one JSON object. A message counts when the server has acknowledged it.
+ * `node bare.js '{"url", "rootKey", "scan", "network": [pid, ..], "text"}'`, asked over stdin as a bridge is (lines.js):
+ *
+ *     pair {phone, people: [..]} → {ms}                  one more client: from the scan to the open connection
+ *     memory {} → {rss_mib}
+ *     load {sessions, callers, messages} → figures       a message counts when the server has acknowledged it
  */
 
-import { randomBytes } from 'node:crypto'
-import { readFileSync, writeSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { start } from '../wad/node/lines.js' // first, for it takes stdout: libsignal's prints cost nothing here either
 
-import '../wad/node/lines.js' // takes stdout, so that libsignal's prints cost nothing here either
-import { makeLogger } from '../wad/node/bridge/quiet.js'
-import { repairVerify, trustRoot } from '../wad/node/bridge/trust.js'
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+
 import {
 	Browsers,
 	initAuthCreds,
 	makeCacheableSignalKeyStore,
 	makeWASocket,
+	WA_CERT_DETAILS,
 } from '../wad/node/node_modules/@whiskeysockets/baileys/lib/index.js'
+import logger from '../wad/node/node_modules/@whiskeysockets/baileys/lib/Utils/logger.js'
 
 const asked = JSON.parse(process.argv[2])
 const RESTART = 515 // what WhatsApp closes with once a phone has paired
 
-repairVerify()
-trustRoot(asked.rootKey)
+logger.level = 'silent' // every pairing ends with a closed socket, which it tells as an error
+WA_CERT_DETAILS.PUBLIC_KEY = Buffer.from(asked.rootKey, 'hex')
 
 class Client {
-	constructor(phone) {
+	constructor(phone, people) {
 		this.phone = phone
-		this.logger = makeLogger(phone)
-		this.logger.warn = this.logger.error = () => {} // every pairing ends with a closed socket, which is told as an error
+		this.people = people
 		this.creds = initAuthCreds()
 		const kept = new Map()
 		const store = {
@@ -43,7 +45,7 @@ class Client {
 				}
 			},
 		}
-		this.keys = makeCacheableSignalKeyStore(store, this.logger)
+		this.keys = makeCacheableSignalKeyStore(store, logger)
 		this.waiting = new Map()
 	}
 
@@ -70,7 +72,7 @@ class Client {
 			waWebSocketUrl: asked.url,
 			browser: Browsers.ubuntu('Chrome'),
 			auth: { creds: this.creds, keys: this.keys },
-			logger: this.logger,
+			logger,
 			markOnlineOnConnect: false,
 			emitOwnEvents: false,
 			syncFullHistory: false,
@@ -121,10 +123,10 @@ async function load(clients, callers, messages) {
 	const caller = async () => {
 		while (next < messages) {
 			const number = next++
-			const from = number % clients.length
-			const people = asked.people[from]
+			const client = clients[number % clients.length]
+			const to = client.people[Math.floor(number / clients.length) % client.people.length]
 			const began = performance.now()
-			await clients[from].send(people[Math.floor(number / clients.length) % people.length], asked.text)
+			await client.send(to, asked.text)
 			took.push(performance.now() - began)
 		}
 	}
@@ -139,21 +141,17 @@ async function load(clients, callers, messages) {
 	}
 }
 
-const found = { pairing: [], rss_mib: {}, first: null, loads: {} }
 const clients = []
-for (const phone of asked.phones) {
-	const client = new Client(phone)
-	found.pairing.push(await client.pair())
-	clients.push(client)
-	if (asked.counts.includes(clients.length)) {
-		await sleep(asked.settle * 1000)
-		found.rss_mib[clients.length] = process.memoryUsage.rss() / 2 ** 20
-	}
-}
-found.pairing = quantiles(found.pairing)
-found.first = await load(clients, 1, clients.length * asked.people[0].length)
-for (const [name, { sessions, callers }] of Object.entries(asked.loads)) {
-	found.loads[name] = await load(clients.slice(0, sessions), callers, asked.messages)
-}
-writeSync(1, JSON.stringify(found))
-process.exit(0)
+
+start({
+	calls: {
+		async pair({ phone, people }) {
+			const client = new Client(phone, people)
+			const ms = await client.pair()
+			clients.push(client)
+			return { ms }
+		},
+		memory: () => ({ rss_mib: process.memoryUsage.rss() / 2 ** 20 }),
+		load: ({ sessions, callers, messages }) => load(clients.slice(0, sessions), callers, messages),
+	},
+})

@@ -26,7 +26,7 @@ import msgspec
 import trio
 
 from bench.process import REST, SUBJECT, Process, cpu_of, daemon, free_port, memory_of, settle
-from bench.report import Figures, milliseconds, table, tenths, whole
+from bench.report import Figures, medians, milliseconds, table, tenths, whole
 from bench.sending import own_cpu
 from bench.wire import Client, clock
 from bench.world import AUTHORIZATION, Call, World, post, run_callers
@@ -39,6 +39,8 @@ PEOPLE: Final = 20
 LOADS: Final[dict[str, tuple[int | None, int]]] = {"one": (1, 1), "busy": (1, 16), "shard": (None, 64)}
 #: Seconds that memory is left alone before it is looked at.
 SETTLE: Final = 5.0
+#: Times that a load is put on each of both, so that what else the machine does troubles both alike.
+TURNS: Final = 3
 #: Far above what one session can send: its own pace is no matter of this measurement.
 _PLENTY: Final = {"rate": 100_000, "burst": 100_000}
 _TEXT: Final = (
@@ -54,14 +56,16 @@ def measure_web(
     """Open so many sessions, step by step; then send, and restore them all. *messages* are for each figure."""
     most = max(counts)
     shard = min(SHARD, most)
-    with tempfile.TemporaryDirectory(dir=directory) as made, Network(world, Path(made)) as network:
-        found: Figures = {"shard": shard, "ceiling": _ceiling(network, shard, counts, messages)}
-        _tell("Baileys alone", found["ceiling"])
-        with network.daemon() as subject:
+    found: Figures = {"shard": shard}
+    with ExitStack() as stack:
+        made = stack.enter_context(tempfile.TemporaryDirectory(dir=directory))
+        network = stack.enter_context(Network(world, Path(made)))
+        with Alone(network) as alone, network.daemon() as subject:
             its = Wad(network, subject)
+            found["alone"] = _open_alone(alone, shard, counts)
             found["open"], found["pairing"], found["to_qr"] = _open(its, counts)
-            found["first"], found["loads"] = _send(its, shard, messages)
-            found["offered"] = _offer(its, shard, messages, found["loads"]["shard"]["per_second"] / 2)
+            found["sends"] = _send(alone, its, shard, messages)
+            found["offered"] = _offer(its, shard, messages, found["sends"]["wad"]["shard"]["per_second"] / 2)
             found["memory_after"] = its.memory(most)
             linked = network.linked
             stopping = clock()
@@ -71,7 +75,7 @@ def measure_web(
         found["restored"]["killed"] = _restore(network, most, kill=False)
         if network.linked != linked:
             raise RuntimeError(f"{network.linked - linked} sessions had to be paired anew")
-        return found
+    return found
 
 
 class Network:
@@ -144,6 +148,48 @@ class Network:
             **_PLENTY,
         }
         return daemon(self.world, self.directory, providers={"baileys": baileys})
+
+
+class Alone:
+    """Baileys without wad, in a process that is asked as a bridge is, but one thing at a time."""
+
+    def __init__(self, network: Network) -> None:
+        self.world = network.world
+        self._network = network
+
+    def __enter__(self) -> Self:
+        access = self._network.access
+        about = {
+            "url": access["webSocketUrl"],
+            "rootKey": access["noiseRootKey"],
+            "scan": f"{self._network.url}/_sandbox/web/scan",
+            "network": [self._network.process.pid, self._network.emulator],
+            "text": _TEXT,
+        }
+        node = trio.run(find_node)
+        flags = ["--max-semi-space-size=1"]  # as a bridge has them
+        self._process = subprocess.Popen(
+            [node.path, *flags, Path(__file__).with_name("bare.js"), json.dumps(about)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"NODE_EXTRA_CA_CERTS": access["extraCa"]},
+            preexec_fn=lambda: os.sched_setaffinity(0, SUBJECT),  # noqa: PLW1509  no threads here
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=10)  # which closes its stdin, and with that it ends
+
+    def call(self, name: str, **args: Any) -> Any:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(msgspec.json.encode({"id": 1, "call": name, "args": args}) + b"\n")
+        stdin.flush()
+        told = msgspec.json.decode(stdout.readline())
+        if "error" in told:
+            raise RuntimeError(f"{name}: {told['error']}")
+        return told["ok"]
 
 
 class Asking:
@@ -246,32 +292,16 @@ class Wad:
 # --- the parts ------------------------------------------------------------------------------------
 
 
-def _ceiling(network: Network, shard: int, counts: Sequence[int], messages: int) -> Figures:
-    """Baileys alone, with as many clients as a bridge has sessions."""
-    asked = {
-        "url": network.access["webSocketUrl"],
-        "rootKey": network.access["noiseRootKey"],
-        "scan": f"{network.url}/_sandbox/web/scan",
-        "phones": [_phone(number, bare=True) for number in range(shard)],
-        "people": [_people(number, bare=True) for number in range(shard)],
-        "counts": sorted({1, shard, *counts}),
-        "loads": {name: {"sessions": over or shard, "callers": n} for name, (over, n) in LOADS.items()},
-        "messages": messages,
-        "settle": SETTLE,
-        "network": [network.process.pid, network.emulator],
-        "text": _TEXT,
-    }
-    node = trio.run(find_node)
-    flags = ["--max-semi-space-size=1"]  # as a bridge has them
-    done = subprocess.run(
-        [node.path, *flags, Path(__file__).with_name("bare.js"), json.dumps(asked)],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"NODE_EXTRA_CA_CERTS": network.access["extraCa"]},
-        preexec_fn=lambda: os.sched_setaffinity(0, SUBJECT),
-        check=True,
-        timeout=1200,
-    )
-    found: Figures = json.loads(done.stdout)
+def _open_alone(alone: Alone, shard: int, counts: Sequence[int]) -> Figures:
+    took, memory = [], {}
+    for many in range(1, shard + 1):
+        people = _people(many, bare=True)
+        took.append(alone.call("pair", phone=_phone(many, bare=True), people=people)["ms"] / 1000)
+        if many in {1, shard, *counts}:
+            settle(alone.world, SETTLE)
+            memory[str(many)] = alone.call("memory")
+    found = {"pairing": milliseconds(took), "memory": memory}
+    _tell("Baileys alone", found)
     return found
 
 
@@ -290,15 +320,18 @@ def _open(its: Wad, counts: Sequence[int]) -> tuple[Figures, Figures, Figures]:
     return memory, milliseconds(pairing), milliseconds(to_qr)
 
 
-def _send(its: Wad, shard: int, messages: int) -> tuple[Figures, Figures]:
-    """The first message to each of those who are written to (devices and keys are asked for); then the loads."""
-    first = _load(its, sessions=shard, callers=1, messages=shard * PEOPLE)
-    _tell("first messages", first)
-    loads = {}
+def _send(alone: Alone, its: Wad, shard: int, messages: int) -> Figures:
+    """The first message to each of those who are written to (devices and keys are asked for); then the loads, in turns."""
+    first = {"sessions": shard, "callers": 1, "messages": shard * PEOPLE}
+    found = {"alone": {"first": alone.call("load", **first)}, "wad": {"first": _load(its, **first)}}
+    _tell("first messages", {who: figures["first"] for who, figures in found.items()})
     for name, (sessions, callers) in LOADS.items():
-        loads[name] = _load(its, sessions=sessions or shard, callers=callers, messages=messages)
-        _tell(name, loads[name])
-    return first, loads
+        load = {"sessions": sessions or shard, "callers": callers, "messages": messages // TURNS}
+        turns = [(alone.call("load", **load), _load(its, **load)) for _ in range(TURNS)]
+        for who, figures in zip(found, zip(*turns, strict=True), strict=True):
+            found[who][name] = medians(figures)
+            _tell(f"{name}, {who}", found[who][name])
+    return found
 
 
 def _load(its: Wad, *, sessions: int, callers: int, messages: int) -> Figures:
@@ -438,18 +471,9 @@ def web_tables(found: Figures) -> list[str]:
 
 
 def _memory_table(found: Figures) -> str:
+    alone = {int(many): each["rss_mib"] for many, each in found["alone"]["memory"].items()}
     rows = [
-        [
-            f"{many}, Baileys alone",
-            "1",
-            "",
-            tenths(rss),
-            "",
-            tenths(rss),
-            "",
-            _each(rss, alone["1"], int(many)),
-        ]
-        for alone in [found["ceiling"]["rss_mib"]]
+        [f"{many}, Baileys alone", "1", "", tenths(rss), "", tenths(rss), "", _each(rss, alone[1], many)]
         for many, rss in alone.items()
     ]
     looks = [(f"{many}, paired", each) for many, each in found["open"].items()]
@@ -498,8 +522,7 @@ def _sends_table(found: Figures) -> str:
     }
     rows = []
     for key, label in (("first", "the first message to each, 1 caller"), *labels.items()):
-        alone = found["ceiling"]["first"] if key == "first" else found["ceiling"]["loads"][key]
-        its = found["first"] if key == "first" else found["loads"][key]
+        alone, its = found["sends"]["alone"][key], found["sends"]["wad"][key]
         rows.append(
             [
                 label,
@@ -528,7 +551,7 @@ def _times_table(found: Figures) -> str:
     rows = [
         [label, *(tenths(figures[q]) for q in ("p50_ms", "p99_ms"))]
         for label, figures in (
-            ("scan to connected, Baileys alone", found["ceiling"]["pairing"]),
+            ("scan to connected, Baileys alone", found["alone"]["pairing"]),
             ("scan to connected", found["pairing"]),
             ("session created to QR", found["to_qr"]),
             (f"/send to 202, {offered['per_second']:,.0f}/s offered", offered["answer"]),
