@@ -91,9 +91,15 @@ def test_a_code_is_scanned_and_the_number_talks(desks: MakeDesk, web: World) -> 
         page.get_by_role("textbox", name="Text", exact=True).fill("Hola Ana")
         desk.button("Send").click()
         desk.expect(page.locator(".outcome .chip").get_by_text("delivered")).to_be_visible()
-        web.control("POST", "/web/say", **{"from": ANA, "to": phone, "text": "¿Siguen abiertos?"})
+        said = web.control("POST", "/web/say", **{"from": ANA, "to": phone, "text": "¿Siguen abiertos?"})
         log = page.get_by_role("list", name="Live log")
         desk.expect(log.get_by_text("¿Siguen abiertos?")).to_be_visible()
+        edit = {"id": said["id"], "text": "¿Y mañana?"}
+        web.control("POST", "/web/say", **{"from": ANA, "to": phone, "edit": edit})
+        desk.expect(log.get_by_text("¿Y mañana?")).to_be_visible()
+        web.control("POST", "/web/say", **{"from": ANA, "to": phone, "delete": {"id": said["id"]}})
+        desk.expect(log.get_by_text("taken back")).to_be_visible()
+        desk.photograph("session-web")
 
         desk.button("Log out").click()
         page.get_by_role("dialog").get_by_role("button", name="Log out").click()

@@ -6,7 +6,7 @@ import * as live from "./live.js";
 import { chip, clock, duration, failure, preview, who } from "./show.js";
 import { t, word } from "./words.js";
 
-const TYPES = ["message.received", "message.status", "message.dead_letter", "session.state", "session.qr", "session.reconnect_loop", "template.status", "account.update", "provider.event"];
+const TYPES = ["message.received", "message.status", "message.dead_letter", "message.edited", "message.deleted", "session.state", "session.qr", "session.reconnect_loop", "template.status", "account.update", "provider.event"];
 /** New entries are told to a screen reader together, no more often than this. */
 const TOLD_EVERY = 4000;
 
@@ -134,6 +134,8 @@ function summary({ type, data }) {
   switch (type) {
     case "stream": return t(`log.${data.what}`);
     case "message.received": return t("says.from", { who: who(data), what: preview(data) });
+    case "message.edited": return t("says.from", { who: who(data.data), what: preview(data.data) });
+    case "message.deleted": return who(data.data);
     case "message.status": case "message.dead_letter": return t("says.to", { who: who(data), status: word("status", data.status) });
     case "session.state": return t("says.state", { before: word("state", data.previous ?? ""), after: word("state", data.state) });
     case "session.qr": return t("says.qr");

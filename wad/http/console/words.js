@@ -255,6 +255,8 @@ export const WORDS = {
   "log.open": ["Open the message", "Abrir el mensaje"],
   "type.message.received": ["received", "recibido"],
   "type.message.status": ["sent", "enviado"],
+  "type.message.edited": ["edited", "editado"],
+  "type.message.deleted": ["taken back", "retirado"],
   "type.message.dead_letter": ["dead letter", "fallido"],
   "type.session.state": ["session", "sesión"],
   "type.session.qr": ["code", "código"],
