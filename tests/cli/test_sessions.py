@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from pathlib import Path
 
 from tests.cli.conftest import Running, Wad
@@ -28,7 +30,7 @@ def test_a_session_is_disconnected_and_connected_again(ask: Wad, shop: str):
 
 def test_deleting_asks_first(ask: Wad, shop: str, monkeypatch):
     """It cannot be undone; nobody there to answer means no."""
-    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115, PTH123
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     assert ask("sessions", "delete", shop).status == 130
     assert ask("sessions", "status", shop).status == 0
 
