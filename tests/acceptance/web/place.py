@@ -134,7 +134,7 @@ class Web(Shop):
             found = (await self.written(message_id))["recipients"].get(person) or {}
             return dict(found)
 
-        found = await until(look, lambda r: bool(r.get("shown")), what=f"shown to {person}")
+        found = await until(look, lambda r: r.get("content") is not None, what=f"shown to {person}")
         assert found["shown"] == 1
         content: dict[str, Any] = found["content"]
         return content
@@ -148,8 +148,8 @@ class Web(Shop):
         ]
         return found
 
-    async def arrived(self, count: int = 1) -> list[dict[str, Any]]:
-        """The messages that came in, oldest first, once there are so many."""
+    async def arrived(self, person: str, count: int = 1) -> list[dict[str, Any]]:
+        """What came in from *person*, oldest first, once it is so many."""
 
         async def look() -> list[dict[str, Any]]:
             answer = await self.api.get(
@@ -157,7 +157,7 @@ class Web(Shop):
                 params={"sessionId": self.session_id, "direction": "inbound", "limit": 500},
             )
             assert answer.status_code == 200, answer.text
-            return list(answer.json()["items"][::-1])
+            return [each for each in answer.json()["items"][::-1] if each["from"]["phone"] == f"+{person}"]
 
         found = await until(look, lambda items: len(items) >= count, what=f"{count} messages in")
         assert len(found) == count
@@ -202,8 +202,7 @@ async def web_town(
 @asynccontextmanager
 async def web(here: Town, daemon: Daemon, name: str = "shop", **more: Any) -> AsyncIterator[Web]:
     """A session that is connected."""
-    async with daemon.client() as api:
-        made = Web(here, daemon, api, name)
+    async with unpaired(here, daemon, name) as made:
         await made.open(**more)
         yield made
 
@@ -211,7 +210,8 @@ async def web(here: Town, daemon: Daemon, name: str = "shop", **more: Any) -> As
 @asynccontextmanager
 async def unpaired(here: Town, daemon: Daemon, name: str = "shop") -> AsyncIterator[Web]:
     """A session that is not there yet."""
-    async with daemon.client() as api:
+    # No connection is kept: over kills and restarts it would be the daemon's before.
+    async with daemon.client(limits=httpx.Limits(max_keepalive_connections=0)) as api:
         yield Web(here, daemon, api, name)
 
 
