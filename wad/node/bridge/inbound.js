@@ -74,7 +74,7 @@ export class Inbound {
 		this.#tellAll([...this.spool.pending].filter((entry) => entry.seq === null && entry.at === 0))
 	}
 
-	/** Tell of messages that were deciphered long ago, and that Baileys lost on its way. */
+	/** Tell of messages that were deciphered long before `now`, and that Baileys lost on its way. */
 	sweep(now = Date.now()) {
 		const late = [...this.untold.values()].flat().filter((entry) => now - entry.at > PATIENCE)
 		for (const entry of late) this.untold.delete(entry.record.stanza.id)

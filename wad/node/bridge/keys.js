@@ -1,45 +1,89 @@
 /** A session's keys and credentials: they live in the parent's store, sealed, and come and go by reverse calls. */
 
-import { BufferJSON, initAuthCreds, makeCacheableSignalKeyStore, proto } from '@whiskeysockets/baileys'
+import { BufferJSON, initAuthCreds, proto } from '@whiskeysockets/baileys'
 
 import { KeyCache } from './caches.js'
 
 /**
- * Baileys' key store over the parent. A `set` carries all its kinds in one call, which the parent keeps in one
- * transaction; it is on disk when it returns.
+ * Baileys' key store over the parent. What is set is on disk when `set` returns, all kinds of it in one transaction.
  *
- * @param {{call: (name: string, args: object) => Promise<any>}} peer
- * @param {string} session
- * @param {object} logger
+ * Sets that come while one is on its way go together in the next: a message for many devices sets a key for each.
  */
-export function makeKeys(peer, session, logger) {
-	return makeCacheableSignalKeyStore(
-		{
-			async get(type, ids) {
-				const texts = await peer.call('keys.get', { session, type, ids })
-				const values = {}
-				for (const id of ids) {
-					if (typeof texts?.[id] !== 'string') continue
-					const value = JSON.parse(texts[id], BufferJSON.reviver)
-					values[id] = type === 'app-state-sync-key' ? proto.Message.AppStateSyncKeyData.fromObject(value) : value
-				}
-				return values
-			},
-			async set(values) {
-				const data = {}
-				for (const [type, byId] of Object.entries(values)) {
-					data[type] = {}
-					for (const [id, value] of Object.entries(byId)) {
-						const gone = value === null || value === undefined
-						data[type][id] = gone ? null : JSON.stringify(value, BufferJSON.replacer)
-					}
-				}
-				await peer.call('keys.set', { session, data })
-			},
-		},
-		logger,
-		new KeyCache(),
-	)
+export class Keys {
+	/**
+	 * @param {{call: (name: string, args: object) => Promise<any>}} peer
+	 * @param {string} session
+	 */
+	constructor(peer, session) {
+		this.peer = peer
+		this.session = session
+		this.cache = new KeyCache()
+		/** What is on its way to the parent, and what goes next: `<kind>.<id>` → {type, id, value, text}. */
+		this.flying = null
+		this.next = null
+	}
+
+	async get(type, ids) {
+		const values = {}
+		const missing = []
+		for (const id of ids) {
+			const known = this.#known(type, id)
+			if (known === undefined) missing.push(id)
+			else if (known !== null) values[id] = known
+		}
+		if (missing.length === 0) return values
+		const texts = await this.peer.call('keys.get', { session: this.session, type, ids: missing })
+		for (const id of missing) {
+			let value = this.#known(type, id) // set meanwhile: newer than what was fetched
+			if (value === undefined && typeof texts?.[id] === 'string') {
+				value = revive(type, texts[id])
+				this.cache.set(`${type}.${id}`, value)
+			}
+			if (value !== undefined && value !== null) values[id] = value
+		}
+		return values
+	}
+
+	async set(values) {
+		this.next ??= { entries: new Map() }
+		for (const [type, byId] of Object.entries(values)) {
+			for (const [id, given] of Object.entries(byId)) {
+				const value = given ?? null
+				const text = value === null ? null : JSON.stringify(value, BufferJSON.replacer)
+				this.next.entries.set(`${type}.${id}`, { type, id, value, text })
+			}
+		}
+		this.next.done ??= this.#after(this.flying, this.next)
+		return this.next.done
+	}
+
+	#known(type, id) {
+		const key = `${type}.${id}`
+		const entry = this.next?.entries.get(key) ?? this.flying?.entries.get(key)
+		return entry ? entry.value : this.cache.get(key)
+	}
+
+	async #after(before, batch) {
+		await before?.done.catch(() => {}) // its own callers hear of it
+		this.next = null
+		this.flying = batch
+		const data = {}
+		for (const { type, id, text } of batch.entries.values()) (data[type] ??= {})[id] = text
+		try {
+			await this.peer.call('keys.set', { session: this.session, data })
+			for (const [key, { value }] of batch.entries) this.cache.set(key, value)
+		} catch (error) {
+			for (const key of batch.entries.keys()) this.cache.del(key) // what is stored counts
+			throw error
+		} finally {
+			if (this.flying === batch) this.flying = null
+		}
+	}
+}
+
+function revive(type, text) {
+	const value = JSON.parse(text, BufferJSON.reviver)
+	return type === 'app-state-sync-key' ? proto.Message.AppStateSyncKeyData.fromObject(value) : value
 }
 
 /**

@@ -3,11 +3,12 @@
 // First of all, before anything that might print: lines.js takes stdout.
 import { CallError, log, start } from '../lines.js'
 
+import { repairRatchets, repairVerify } from '../repairs.js'
 import { Pressure } from './pressure.js'
 import { Session } from './session.js'
-import { repairVerify } from './trust.js'
 
 process.title = 'wad-bridge'
+repairRatchets()
 if (!process.argv.includes('--trust-any-server')) repairVerify()
 
 const fall = (what) => (error) => {

@@ -86,7 +86,7 @@ export class Sender {
 		try {
 			const made = outgoing(content)
 			const options = { messageId: id }
-			if (quoted) options.quoted = { key: quoted.key, message: proto.Message.fromObject(unpack(quoted.message)) }
+			if (quoted) options.quoted = quotable(quoted)
 			const to = check ? await Promise.race([this.recipient(sock, jid), acknowledged.then(() => jid)]) : jid
 			// The acknowledgement can overtake sendMessage, which first commits what it enciphered with.
 			await Promise.race([this.attempts.run(attempt, () => sock.sendMessage(to, made, options)), acknowledged])
@@ -125,6 +125,9 @@ export function outgoing(content) {
 	if ('text' in made && made.linkPreview === undefined) made.linkPreview = null
 	return made
 }
+
+/** A received message as Baileys quotes it. */
+export const quotable = ({ key, message }) => ({ key, message: proto.Message.fromObject(unpack(message)) })
 
 /**
  * Which of `phones` are on WhatsApp, and under which ids.

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import {
 	Browsers,
 	DisconnectReason,
-	generateWAMessageContent,
+	generateWAMessage,
 	isJidNewsletter,
 	isJidStatusBroadcast,
 	makeWASocket,
@@ -16,12 +16,12 @@ import { CallError, log } from '../lines.js'
 import { makeCaches } from './caches.js'
 import { explain } from './errors.js'
 import { Inbound } from './inbound.js'
-import { Creds, fenced, makeKeys } from './keys.js'
+import { Creds, fenced, Keys } from './keys.js'
 import { download } from './media.js'
 import { makeLogger } from './quiet.js'
-import { onWhatsApp, outgoing, Sender } from './send.js'
+import { onWhatsApp, outgoing, quotable, Sender } from './send.js'
 import { signal } from './signal.js'
-import { Spool, spoolKey } from './spool.js'
+import { checkName, Spool, spoolKey } from './spool.js'
 import { trustRoot } from './trust.js'
 import { pack } from './wire.js'
 
@@ -54,7 +54,7 @@ export class Session {
 		this.sender = new Sender(this.caches, (message, error) => this.#tell('ack', { id: message, error }))
 		this.spool = null
 		this.inbound = null
-		/** The socket of the moment and its state: {sock, open, over, lost}. */
+		/** The socket of the moment and its state. */
 		this.link = null
 		this.removed = false
 		/** Counts openings: what an earlier one still does is nobody's business. */
@@ -64,12 +64,13 @@ export class Session {
 
 	/** Connect, with `creds` (text of the store) or, with null, by pairing. Answers at once; events tell the rest. */
 	open({ creds, settings }) {
-		const turn = ++this.turn
-		const check = new Creds(this.peer, this.id, creds) // throws where they cannot be read
+		checkName(this.id)
+		const given = new Creds(this.peer, this.id, creds) // throws where they cannot be read
 		trustRoot(settings.rootKey ?? null)
+		const turn = ++this.turn
 		this.settings = settings
 		this.#drop()
-		this.beginning = this.#begin(turn, check).catch((error) => {
+		this.beginning = this.#begin(turn, given).catch((error) => {
 			if (turn === this.turn) this.#closed({ status: null, reason: 'not_started', data: { detail: String(error?.message) } })
 		})
 	}
@@ -104,8 +105,8 @@ export class Session {
 		late.catch(() => {})
 		try {
 			// Before its first QR code the server does not know us yet.
-			await Promise.race([link.offered, link.lost, late])
-			return { code: await Promise.race([link.sock.requestPairingCode(phone), link.lost]) }
+			await Promise.race([whileOpen(link, () => link.offered), late])
+			return { code: await whileOpen(link, () => link.sock.requestPairingCode(phone)) }
 		} catch (error) {
 			throw explain(error, false)
 		} finally {
@@ -160,22 +161,23 @@ export class Session {
 			this.sweeper = setInterval(() => this.inbound.sweep(), SWEEP).unref()
 		}
 		this.creds = creds
-		this.keys = makeKeys(this.peer, this.id, this.logger)
+		this.keys = new Keys(this.peer, this.id)
 		this.#connect()
 	}
 
 	#connect() {
 		const { settings, caches, logger } = this
-		const link = { open: false, over: false, qrs: 0, heard: 0 }
-		link.lost = new Promise((_, reject) => (link.lose = reject))
-		link.lost.catch(() => {})
+		// What an earlier socket deciphered and did not get to tell, because it fell.
+		this.inbound.sweep(Infinity)
+		const link = { open: false, over: false, qrs: 0, heard: 0, waiting: new Set() }
 		link.offered = new Promise((resolve) => (link.offer = resolve))
 		this.link = link
+		const keys = fenced(this.keys, () => this.link === link && !this.removed)
 		const sock = makeWASocket({
 			...(settings.url ? { waWebSocketUrl: settings.url } : {}),
 			...(settings.version ? { version: settings.version } : {}),
 			browser: Array.isArray(settings.browser) ? settings.browser : Browsers.ubuntu('Chrome'),
-			auth: { creds: this.creds.value, keys: fenced(this.keys, () => this.link === link && !this.removed) },
+			auth: { creds: this.creds.value, keys },
 			logger,
 			markOnlineOnConnect: settings.markOnline === true,
 			// Own messages are the parent's, which knows them; and merged into their echo their updates would be lost.
@@ -193,7 +195,7 @@ export class Session {
 			mediaCache: caches.uploads,
 			cachedGroupMetadata: (jid) => this.#group(link.sock, jid),
 			getMessage: (key) => this.#content(key),
-			makeSignalRepository: signal({
+			makeSignalRepository: signal(keys, {
 				deciphered: (ciphertext, plaintext) => this.#deciphered(ciphertext, plaintext),
 				enciphering: () => this.sender.enciphering(),
 				paired: (pairs) => this.#pairs(pairs),
@@ -315,7 +317,7 @@ export class Session {
 	#over(link) {
 		link.open = false
 		link.over = true
-		link.lose(new CallError('closed', 'the connection closed', { sent: false }))
+		for (const lose of link.waiting) lose(new CallError('closed', 'the connection closed', { sent: false }))
 		this.sender.closed()
 	}
 
@@ -364,19 +366,22 @@ export class Session {
 		const kept = await this.peer.call('message.get', { session: this.id, key: pack(key) })
 		if (!kept) return undefined
 		const { sock } = this.#live()
-		return generateWAMessageContent(outgoing(kept.content), {
+		const { message } = await generateWAMessage(key.remoteJid, outgoing(kept.content), {
 			logger: this.logger,
 			upload: sock.waUploadToServer,
 			mediaCache: this.caches.uploads,
-			jid: key.remoteJid,
+			userJid: this.creds.value.me.id,
+			messageId: key.id,
+			...(kept.quoted ? { quoted: quotable(kept.quoted) } : {}),
 		})
+		return message
 	}
 
-	/** Do `work` with the socket, no longer than it lasts: Baileys' own queries outlive it by a minute. */
+	/** Do `work` with the socket. */
 	async #ask(work) {
-		const { sock, lost } = this.#opened()
+		const link = this.#opened()
 		try {
-			return await Promise.race([work(sock), lost])
+			return await whileOpen(link, () => work(link.sock))
 		} catch (error) {
 			throw explain(error, false)
 		}
@@ -404,4 +409,16 @@ export class Session {
 			})
 			.catch((error) => this.#fail('spool_failed', error))
 	}
+}
+
+/** `work()`, no longer than the socket lasts: Baileys' own queries outlive it by a minute. */
+function whileOpen(link, work) {
+	return new Promise((resolve, reject) => {
+		// Not raced against one promise for the socket's end: that one would keep all that was ever raced with it.
+		link.waiting.add(reject)
+		Promise.resolve()
+			.then(work)
+			.then(resolve, reject)
+			.finally(() => link.waiting.delete(reject))
+	})
 }

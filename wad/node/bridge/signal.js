@@ -1,42 +1,52 @@
 /** The Signal layer of a session, with its three moments told: a message deciphered, one enciphered, a number's LID learnt. */
 
-import { DEFAULT_CONNECTION_CONFIG } from '@whiskeysockets/baileys'
+import { addTransactionCapability, DEFAULT_CONNECTION_CONFIG, isPnUser } from '@whiskeysockets/baileys'
 
 /**
  * For Baileys' `makeSignalRepository`.
  *
+ * Its keys are in transactions of its own. Baileys would make them part of the one round a whole send, which commits
+ * when the frame has left: a kill between the two leaves a recipient one step ahead of us, and what it says next cannot
+ * be read.
+ *
+ * Their locks are by the address that a session is stored under. Baileys takes the JID as it comes, a number here and a
+ * LID there, so that a send and a receipt of one contact would each write back a ratchet that the other has moved.
+ *
  * A message that was deciphered cannot be deciphered again: its key is spent as soon as the transaction commits. So
  * `deciphered` runs inside that transaction, between the deciphering and the commit, and what it throws undoes both.
- * (A transaction inside another is part of it; the outer one takes the same lock that the inner one would.)
+ * (A transaction inside another is part of it.)
  *
+ * @param {object} keys the session's, fenced
  * @param {object} told
  * @param {(ciphertext: Uint8Array, plaintext: Uint8Array) => Promise<void>} told.deciphered
  * @param {() => void} told.enciphering
  * @param {(pairs: {lid: string, pn: string}[]) => void} told.paired
  */
-export function signal({ deciphered, enciphering, paired }) {
-	return (auth, logger, lookUp) => {
-		const repository = DEFAULT_CONNECTION_CONFIG.makeSignalRepository(auth, logger, lookUp)
+export function signal(keys, { deciphered, enciphering, paired }) {
+	return ({ creds }, logger, lookUp) => {
+		const { makeSignalRepository, transactionOpts } = DEFAULT_CONNECTION_CONFIG
+		const own = addTransactionCapability(keys, logger, transactionOpts)
+		const repository = makeSignalRepository({ creds, keys: own }, logger, lookUp)
 
-		const { decryptMessage, decryptGroupMessage, encryptMessage, encryptGroupMessage } = repository
-		const decipher = (work, ciphertext, lock) =>
-			auth.keys.transaction(async () => {
+		const mapping = repository.lidMapping
+		const locked = async (jid, work) => own.transaction(work, (isPnUser(jid) && (await mapping.getLIDForPN(jid))) || jid)
+		const { decryptMessage, decryptGroupMessage, encryptMessage, encryptGroupMessage, injectE2ESession } = repository
+		const decipher = (jid, ciphertext, work) =>
+			locked(jid, async () => {
 				const plaintext = await work()
 				await deciphered(ciphertext, plaintext)
 				return plaintext
-			}, lock)
-		repository.decryptMessage = (args) => decipher(() => decryptMessage(args), args.ciphertext, args.jid)
-		repository.decryptGroupMessage = (args) => decipher(() => decryptGroupMessage(args), args.msg, args.group)
-		repository.encryptMessage = (args) => {
+			})
+		const encipher = (jid, work) => {
 			enciphering()
-			return encryptMessage(args)
+			return locked(jid, work)
 		}
-		repository.encryptGroupMessage = (args) => {
-			enciphering()
-			return encryptGroupMessage(args)
-		}
+		repository.decryptMessage = (args) => decipher(args.jid, args.ciphertext, () => decryptMessage(args))
+		repository.decryptGroupMessage = (args) => decipher(args.group, args.msg, () => decryptGroupMessage(args))
+		repository.encryptMessage = (args) => encipher(args.jid, () => encryptMessage(args))
+		repository.encryptGroupMessage = (args) => encipher(args.group, () => encryptGroupMessage(args))
+		repository.injectE2ESession = (args) => locked(args.jid, () => injectE2ESession(args))
 
-		const mapping = repository.lidMapping
 		const store = mapping.storeLIDPNMappings.bind(mapping)
 		mapping.storeLIDPNMappings = async (pairs) => {
 			await store(pairs)

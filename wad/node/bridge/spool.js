@@ -1,7 +1,7 @@
 /** What WhatsApp was told we have, and wad does not have yet: one sealed file a session, replayed after a crash. */
 
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
-import { closeSync, constants, fdatasync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, constants, existsSync, fdatasync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { renameSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -11,8 +11,8 @@ import { CallError, log } from '../lines.js'
 const flush = promisify(fdatasync)
 const IV = 12 // bytes, as AES-GCM wants them
 const TAG = 16
-/** Bytes of records that are done with, after which the rest is written anew. */
-const SLACK = 1 << 20
+/** Bytes of records that are done with, some hundred messages, after which the rest is written anew. They are told twice. */
+const SLACK = 1 << 16
 
 /**
  * One session's spool. A record is in the file from `keep` until `acked` covers the event that carried it.
@@ -27,8 +27,9 @@ export class Spool {
 	 * @param {string} key 32 bytes in base64
 	 */
 	constructor(dir, session, key) {
-		if (!/^[A-Za-z0-9_-]{1,128}$/.test(session)) throw new CallError('bad_settings', 'a session id that is no file name')
-		mkdirSync(dir, { recursive: true, mode: 0o700 })
+		checkName(session)
+		// The parent's directory is there. (Not `recursive`: where it can make nothing, Node 20's tries for ever.)
+		if (!existsSync(dir)) mkdirSync(dir, { mode: 0o700 })
 		this.session = session
 		this.key = key
 		this.path = join(dir, `${session}.jsonl`)
@@ -154,6 +155,11 @@ export class Spool {
 			return null // another key, or bytes that changed: counted, and told, by the caller
 		}
 	}
+}
+
+/** Refuse a session id that would be another file than one in the spool's directory. */
+export function checkName(session) {
+	if (!/^[A-Za-z0-9_-]{1,128}$/.test(session)) throw new CallError('bad_settings', 'a session id that is no file name')
 }
 
 /**

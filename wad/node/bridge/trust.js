@@ -1,29 +1,11 @@
-/** Whom the bridge trusts: repairs Baileys' signature check, and names the root of WhatsApp's certificates. */
+/** Whom the bridge trusts: the root of WhatsApp's certificates. */
 
-import { Curve, generateSignalPubKey, WA_CERT_DETAILS } from '@whiskeysockets/baileys'
-import curve from 'libsignal/src/curve.js'
+import { WA_CERT_DETAILS } from '@whiskeysockets/baileys'
 
 import { CallError } from '../lines.js'
 
 const WHATSAPP = WA_CERT_DETAILS.PUBLIC_KEY
 let named = null
-
-/**
- * Make `Curve.verify` say no.
- *
- * In 7.0.0-rc14 it takes "did not throw" for yes, and libsignal 6 answers false instead of throwing: so neither the
- * server's certificates nor the phone's signature over a new device are checked. `Curve` is one object that all of
- * Baileys shares, so one assignment mends every check.
- */
-export function repairVerify() {
-	Curve.verify = (key, message, signature) => {
-		try {
-			return curve.verifySignature(generateSignalPubKey(Buffer.from(key)), Buffer.from(message), Buffer.from(signature))
-		} catch {
-			return false // a key or a signature that is none
-		}
-	}
-}
 
 /**
  * Trust the certificates below `hex`, or WhatsApp's own with null.

@@ -105,6 +105,23 @@ test('two sends of one id are one', async (t) => {
 	assert.equal((await home.web.entry(id)).sent, 1)
 })
 
+test('people who write to each other at the same time can all be read, at once', async (t) => {
+	const home = await house(t)
+	const bridge = await home.paired('shop', ACCOUNT)
+	const said = []
+	const sending = []
+	// Each begins a session of its own, and so they have two; in the third round libsignal had broken one of them.
+	for (let round = 0; round < 3; round++) {
+		for (let n = 0; n < 3; n++) sending.push(bridge.send('shop', CONTACT, { text: `${round}.${n}` }))
+		for (let n = 0; n < 3; n++) said.push((await home.web.call('say', { from: CONTACT, to: ACCOUNT, content: { text: `${round}.${n}` } })).id)
+		await Promise.all(sending)
+	}
+	for (const id of said) {
+		const entry = await home.web.entry(id, ({ received }) => received)
+		assert.deepEqual([entry.retries, entry.nacked], [0, []])
+	}
+})
+
 test('a number that is not on WhatsApp is found out before anything leaves', async (t) => {
 	const home = await house(t)
 	const bridge = await home.paired('shop', ACCOUNT)
