@@ -64,8 +64,13 @@ class Load:
         for number in self.numbers:
             people = [a_person() for _ in range(PEOPLE)]
             self.chats += [Chat(number, [person]) for person in people]
-            group = await self.here.control(
-                "POST", "/web/groups", subject="Vecinos", participants=[*people[:2], number.phone]
+            # One of them is known by LID, and of the groups every other.
+            await number.asks("contacts", phone=people[-1], addressing="lid")
+            group = await number.asks(
+                "groups",
+                subject="Vecinos",
+                participants=[*people[:2], number.phone],
+                addressing="lid" if len(self._media) % 2 else "pn",
             )
             self.chats.append(Chat(number, people[:2], group["groupId"]))
             self._media[number.session_id] = await number.uploaded(PICTURE, "image/jpeg")

@@ -23,7 +23,7 @@ import trio
 from tests.acceptance.daemon import TOKEN, Daemon
 from tests.acceptance.shop import walk
 from tests.acceptance.town import Town, running, town
-from tests.acceptance.web.place import Web, a_person, needs_node, unpaired, until, web_town
+from tests.acceptance.web.place import Web, a_person, bridges, kill, needs_node, unpaired, until, web_town
 
 pytestmark = needs_node
 
@@ -83,6 +83,39 @@ async def test_a_phone_pairs_by_the_code_on_the_screen_and_stays_paired(tmp_path
         await shop.until_status(isConnected=True)
         await works(shop)
         assert len(await shop.noted("linked")) == 1
+
+
+@pytest.mark.parametrize("victim", ["bridge", "daemon"])
+async def test_a_kill_in_the_middle_of_a_pairing_leaves_one_that_can_be_paired(
+    tmp_path: Path, victim: str
+) -> None:
+    """Whatever of it was on disk: the session is connected, or shows a code to whoever scans again."""
+    async with web_town(tmp_path) as (here, daemon), AsyncExitStack() as stack:
+        sessions = [await stack.enter_async_context(unpaired(here, daemon, f"s{n}")) for n in range(5)]
+        for session in sessions:
+            await session.make()
+
+        async def scan(session: Web) -> dict[str, Any]:
+            """Scan what is shown. Its client may be gone by then, and the phone says so: look again."""
+            status = await session.status()
+            if status["state"] == "pairing":
+                code = {"phone": session.phone, "qr": status["qrCode"]}
+                await here.client.post(f"{here.sandbox_url}/_sandbox/web/scan", json=code)
+            return status
+
+        async with trio.open_nursery() as nursery:
+            for session in sessions:
+                nursery.start_soon(scan, session)
+                await trio.sleep(0.08)
+            if victim == "bridge":
+                kill(*bridges(daemon))
+            else:
+                daemon.kill()
+                await daemon.start()
+            nursery.cancel_scope.cancel()
+        for session in sessions:
+            await until(partial(scan, session), lambda s: s["state"] == "connected", what="connected")
+            await works(session)
 
 
 async def test_codes_change_and_come_to_an_end(tmp_path: Path) -> None:
