@@ -35,11 +35,12 @@ export class Keys {
 		const texts = await this.peer.call('keys.get', { session: this.session, type, ids: missing })
 		for (const id of missing) {
 			let value = this.#known(type, id) // set meanwhile: newer than what was fetched
-			if (value === undefined && typeof texts?.[id] === 'string') {
-				value = revive(type, texts[id])
+			if (value === undefined) {
+				// That there is none is worth keeping too: each send looks for a token that most people never gave us.
+				value = typeof texts?.[id] === 'string' ? revive(type, texts[id]) : null
 				this.cache.set(`${type}.${id}`, value)
 			}
-			if (value !== undefined && value !== null) values[id] = value
+			if (value !== null) values[id] = value
 		}
 		return values
 	}
@@ -64,7 +65,8 @@ export class Keys {
 	}
 
 	async #after(before, batch) {
-		await before?.done.catch(() => {}) // its own callers hear of it
+		if (before) await before.done.catch(() => {}) // its own callers hear of it
+		else await new Promise(setImmediate) // so that a message's keys, the recipient's and the own phone's, go together
 		this.next = null
 		this.flying = batch
 		const data = {}

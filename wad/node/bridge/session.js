@@ -1,5 +1,6 @@
 /** One session of WhatsApp Web: its socket of the moment, and what outlives the socket. */
 
+import { AsyncResource } from 'node:async_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import {
@@ -35,6 +36,9 @@ const ALIVE = 30_000
 /** How long (ms) a pairing code waits for the server's first word. */
 const FIRST_WORD = 20_000
 const SWEEP = 30_000
+
+/** For calling a function outside of whatever asynchronous context its caller is in. */
+const outside = new AsyncResource('wad-outside')
 
 export class Session {
 	/**
@@ -202,6 +206,11 @@ export class Session {
 			}),
 		})
 		link.sock = sock
+		// Each message that Baileys remembers for retries has a timer of 5 minutes, and a timer keeps the context that it
+		// was made in: here the transaction of the send, with the keys it read. That was 12 KB a message, up to 6 MB a session.
+		const { messageRetryManager: recent } = sock
+		const remember = recent.addRecentMessage.bind(recent)
+		recent.addRecentMessage = (...message) => outside.runInAsyncScope(remember, null, ...message)
 		this.pressure.add(sock.ws.socket)
 		this.#listen(link)
 	}
