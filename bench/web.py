@@ -67,6 +67,7 @@ def measure_web(
             found["sends"] = _send(alone, its, shard, messages)
             found["offered"] = _offer(its, shard, messages, found["sends"]["wad"]["shard"]["per_second"] / 2)
             found["memory_after"] = its.memory(most)
+            found["alone"]["memory_after"] = alone.call("memory")
             linked = network.linked
             stopping = clock()
         found["stop_s"] = clock() - stopping
@@ -476,6 +477,20 @@ def _memory_table(found: Figures) -> str:
         [f"{many}, Baileys alone", "1", "", tenths(rss), "", tenths(rss), "", _each(rss, alone[1], many)]
         for many, rss in alone.items()
     ]
+    after = found["alone"]["memory_after"]["rss_mib"]
+    each = _each(after, alone[1], found["shard"])
+    rows.append(
+        [
+            f"{found['shard']}, Baileys alone, after the sends",
+            "1",
+            "",
+            tenths(after),
+            "",
+            tenths(after),
+            "",
+            each,
+        ]
+    )
     looks = [(f"{many}, paired", each) for many, each in found["open"].items()]
     looks.append((f"{found['memory_after']['sessions']}, after the sends", found["memory_after"]))
     restored = found["restored"]["stopped"]["memory"]
