@@ -2,7 +2,7 @@
 
 wad (the daemon and its bridges) has the first core, as everywhere in here; the simulated WhatsApp Web, which does as
 much cryptography as the clients that it serves, has the second. Baileys alone (bare.js) takes wad's place for the
-ceiling, in the same run. Numbers that wad keeps to of itself (a message a second for each session) are set out of
+ceiling, in the same run. The pace that wad keeps to of itself (a message a second for each session) is set out of
 the way, by `providers.baileys.rate` and `burst`.
 """
 
@@ -388,7 +388,7 @@ def _accepted(message: dict[str, Any]) -> float | None:
 
 
 def _restore(network: Network, sessions: int, *, kill: bool) -> Figures:
-    """Start over what the last one left; then end it by SIGTERM, or *kill* it."""
+    """Start over what the last one left, however it ended; then end this one by SIGTERM, or *kill* it."""
     started = clock()
     with network.daemon() as subject:
         its = Wad(network, subject)
