@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,6 +123,16 @@ async def test_whatever_people_say_arrives(tmp_path: Path) -> None:
         assert (shown.content, shown.headers["content-type"]) == (picture(), "image/png")
         kept = await here.client.get(f"/_sandbox/web/media/{ANA}/{ids['a file']}")
         assert (kept.content, kept.headers["content-disposition"]) == (b"hola", "attachment")
+
+
+async def test_a_file_that_is_said_again_is_not_written_again(tmp_path: Path) -> None:
+    """The same bytes are one file, and while it is written anew its reader would find it empty."""
+    async with web() as here:
+        assert here.sandbox.web is not None
+        first = here.sandbox.web.keep_file(picture())
+        os.utime(first, ns=(0, 0))
+        again = here.sandbox.web.keep_file(picture())
+        assert (again, again.stat().st_mtime_ns) == (first, 0)
 
 
 async def test_a_group_talks_both_ways(tmp_path: Path) -> None:

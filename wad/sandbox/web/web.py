@@ -95,7 +95,8 @@ class Web:
         """A file for the emulator to send, which takes files by their path. The same bytes are the same file."""
         self.emulator.files.mkdir(parents=True, exist_ok=True)
         path = self.emulator.files / hashlib.sha256(data).hexdigest()[:32]
-        path.write_bytes(data)
+        if not path.exists():  # the emulator may be reading it: written anew, it would be empty for a moment
+            path.write_bytes(data)
         return path
 
     async def media(self, phone: str, message_id: str) -> tuple[str, bytes]:
