@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import zlib
@@ -177,6 +178,12 @@ def bridges(daemon: Daemon) -> dict[int, str]:
         if parent == daemon.pid and "bridge" in command:
             found[int(status.parent.name)] = command
     return found
+
+
+def errors(daemon: Daemon) -> set[str]:
+    """What the daemon's log calls an error, of all its lives."""
+    lines = [line for line in daemon.log.read_text(errors="replace").splitlines() if line.startswith("{")]
+    return {line["event"] for line in map(json.loads, lines) if line["level"] in ("error", "critical")}
 
 
 def kill(pid: int) -> None:

@@ -13,7 +13,17 @@ from typing import Any
 import trio
 
 from tests.acceptance.web.load import Load, count
-from tests.acceptance.web.place import a_person, bridges, come_back, kill, needs_node, until, web, web_town
+from tests.acceptance.web.place import (
+    a_person,
+    bridges,
+    come_back,
+    errors,
+    kill,
+    needs_node,
+    until,
+    web,
+    web_town,
+)
 
 pytestmark = needs_node
 log = logging.getLogger(__name__)
@@ -73,6 +83,7 @@ async def test_nothing_is_lost_and_nothing_is_shown_twice(store: dict[str, Any],
         counted = await count(load)
     log.info("%d kills: %s", rounds, counted.numbers())
     counted.check()
+    assert errors(daemon) <= {"bridge_lost"}  # nothing was caught on its way to nowhere
     assert len(load.acknowledged) > rounds
 
 
