@@ -125,7 +125,7 @@ async def test_whatever_people_say_arrives(tmp_path: Path) -> None:
         assert (kept.content, kept.headers["content-disposition"]) == (b"hola", "attachment")
 
 
-async def test_a_file_that_is_said_again_is_not_written_again(tmp_path: Path) -> None:
+async def test_a_file_that_is_said_again_is_not_written_again() -> None:
     """The same bytes are one file, and while it is written anew its reader would find it empty."""
     async with web() as here:
         assert here.sandbox.web is not None
