@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 ROUNDS = int(os.environ.get("WAD_KILL_ROUNDS", "30"))
 #: Of the rounds on the embedded store, so many on MongoDB: what differs there is the store, not what Node does.
-MONGO_SHARE = 5
+MONGO_SHARE = 10
 #: Two bridges: one with two passengers, one with one.
 SESSIONS = ("uno", "dos", "tres")
 #: Makes V8 run out of memory when it is told to, in the bridge itself and by nothing but allocation.
