@@ -3,7 +3,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { isAbsolute } from 'node:path'
 
-import { jidDecode, proto } from '@whiskeysockets/baileys'
+import { isLidUser, jidDecode, proto } from '@whiskeysockets/baileys'
 
 import { CallError } from '../lines.js'
 import { explain } from './errors.js'
@@ -11,6 +11,8 @@ import { unpack } from './wire.js'
 
 /** How long (ms) the server may take to acknowledge a message that has left. */
 const PATIENCE = 30_000
+/** Seconds. WhatsApp counts weeks from 1970, not from the last token. */
+const WEEK = 604_800
 
 const MEDIA = ['image', 'video', 'audio', 'document', 'sticker']
 
@@ -124,6 +126,21 @@ export function outgoing(content) {
 	// Without this Baileys looks for a package that makes previews, and that would fetch the page.
 	if ('text' in made && made.linkPreview === undefined) made.linkPreview = null
 	return made
+}
+
+/**
+ * Note that the person `jid` was given a privacy token.
+ *
+ * Baileys gives one after a message, once a week. But it notes that inside of the message's transaction, which is over by
+ * then, so the note is lost: each message would bring one query more, as no client of WhatsApp's own does.
+ */
+export async function noteToken(sock, keys, jid) {
+	const holder = (!isLidUser(jid) && (await sock.signalRepository.lidMapping.getLIDForPN(jid))) || jid
+	const { [holder]: entry } = await keys.get('tctoken', [holder])
+	const senderTimestamp = Math.floor(Date.now() / 1000)
+	const week = (seconds) => Math.floor(seconds / WEEK)
+	if (entry?.senderTimestamp !== undefined && week(senderTimestamp) <= week(entry.senderTimestamp)) return
+	await keys.set({ tctoken: { [holder]: { token: Buffer.alloc(0), ...entry, senderTimestamp } } })
 }
 
 /** A received message as Baileys quotes it. */

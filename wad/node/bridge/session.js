@@ -7,6 +7,7 @@ import {
 	Browsers,
 	DisconnectReason,
 	generateWAMessage,
+	isJidGroup,
 	isJidNewsletter,
 	isJidStatusBroadcast,
 	makeWASocket,
@@ -20,7 +21,7 @@ import { Inbound } from './inbound.js'
 import { Creds, fenced, Keys } from './keys.js'
 import { download } from './media.js'
 import { makeLogger } from './quiet.js'
-import { onWhatsApp, outgoing, quotable, Sender } from './send.js'
+import { noteToken, onWhatsApp, outgoing, quotable, Sender } from './send.js'
 import { signal } from './signal.js'
 import { checkName, Spool, spoolKey } from './spool.js'
 import { trustRoot } from './trust.js'
@@ -118,8 +119,13 @@ export class Session {
 		}
 	}
 
-	send(message) {
-		return this.sender.send(this.#opened().sock, message)
+	async send(message) {
+		const { sock } = this.#opened()
+		const sent = await this.sender.send(sock, message)
+		if (!isJidGroup(sent.jid)) {
+			noteToken(sock, this.keys, sent.jid).catch((error) => log('warning', 'a token is not noted', { session: this.id, error: error.message }))
+		}
+		return sent
 	}
 
 	read({ keys }) {

@@ -22,6 +22,8 @@ export class Companion {
 	/** People whose presence the client asked for. */
 	subscriptions = new Set()
 	sentHistory = false
+	/** How many privacy tokens the client gave to people. */
+	tokens = 0
 
 	/**
 	 * @param {import('./people.js').Person} person

@@ -39,7 +39,7 @@
  *   group_add · group_remove {id, by?, participants} → {}         somebody who removes themselves leaves
  *   group_rank {id, by?, participants, change: promote|demote} → {} · group_subject {id, by?, subject} → {}
  *
- *   state {} → {accounts: [{phone, lid, name, ban, faults, clients: [{device, jid, connected, active, available, pending, preKeys}]}],
+ *   state {} → {accounts: [{phone, lid, name, ban, faults, clients: [{device, jid, connected, active, available, pending, preKeys, tokens}]}],
  *               groups: [{id, subject, addressing, members}], connections, memory}
  *   ledger {after?} → {entries, last}                             entries as in ledger.js; ask again with after: last
  *   forget {upTo} → {}                                            drop ledger entries that did not change after
@@ -250,6 +250,7 @@ export function control(tell) {
 						available: companion.available,
 						pending: [...companion.pending].map(([key, { sent }]) => ({ key, sent })),
 						preKeys: companion.preKeyCount,
+						tokens: companion.tokens,
 					})),
 				})),
 				groups: [...world.groups].map((each) => ({

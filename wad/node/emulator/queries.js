@@ -77,7 +77,10 @@ const LINKED = {
 	],
 	abt: () => [node('props', { protocol: '1', hash: 'emulated' })],
 	blocklist: () => [node('list', { matched: 'false' })],
-	privacy: (world, context, { first, set }) => (set ? undefined : first?.tag === 'privacy' ? PRIVACY : undefined),
+	privacy: (world, { companion }, { first, set }) => {
+		if (set && first?.tag === 'tokens') companion.tokens += children(first, 'token').length
+		return !set && first?.tag === 'privacy' ? PRIVACY : undefined
+	},
 	'w:sync:app:state': (world, context, { first }) => [
 		node(
 			'sync',

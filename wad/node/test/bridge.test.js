@@ -97,6 +97,17 @@ test('a message is sent when the server has it, under the id that was given', as
 	await bridge.told('shop', 'updates', ({ updates }) => updates.some((each) => each.key.id === id && each.update.status === 4))
 })
 
+test('a person is given a privacy token once, not with each message', async (t) => {
+	const home = await house(t)
+	const bridge = await home.paired('shop', ACCOUNT)
+	for (const text of ['one', 'two', 'three', 'four']) {
+		await bridge.send('shop', CONTACT, { text })
+		await bridge.call('groups', { session: 'shop' }) // whose answer comes after that to any query before
+	}
+	const { accounts } = await home.web.call('state')
+	assert.equal(accounts.find(({ phone }) => phone === ACCOUNT).clients[0].tokens, 1)
+})
+
 test('two sends of one id are one', async (t) => {
 	const home = await house(t)
 	const bridge = await home.paired('shop', ACCOUNT)
