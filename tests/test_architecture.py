@@ -60,6 +60,7 @@ INSIDE: dict[str, set[str]] = {
     "providers.http": {"providers.base", "providers.pools"},
     "providers.meta": {"providers.base", "providers.http", "providers.meta"},
     "providers.cloud_api": {"providers.base", "providers.http", "providers.meta"},
+    "providers.dialog360": {"providers.base", "providers.http", "providers.meta"},
     "store.base": set(),
     "store.tables": {"store.base"},
     "store.memory": {"store.base", "store.tables"},

@@ -39,6 +39,7 @@ from wad.metrics import Metrics
 from wad.notify import Notifier, take_sockets, watchdog
 from wad.providers.baileys.kind import BaileysConfig
 from wad.providers.base import ProviderKind
+from wad.providers.dialog360 import Dialog360Config
 from wad.providers.http import Pools
 from wad.providers.meta.account import MetaConfig
 from wad.providers.place import Place
@@ -315,6 +316,8 @@ def _registry(config: Config, place: Place) -> Registry:
             timeout=cloud_api.timeout,
         ),
     )
+    dialog360 = config.providers.dialog360
+    registry.create("dialog360", Dialog360Config(base_url=dialog360.base_url, timeout=dialog360.timeout))
     registry.create(
         "baileys",
         BaileysConfig(
@@ -346,14 +349,16 @@ def _limits(config: Config) -> Limits:
 
 def _paces(config: Config) -> dict[str, Pace]:
     """How fast a session of each provider sends by default. WhatsApp Web knows no limit of pairs."""
-    cloud_api, baileys = config.providers.cloud_api, config.providers.baileys
+    providers, baileys = config.providers, config.providers.baileys
     return {
-        "cloud_api": Pace(
-            rate=cloud_api.rate,
-            burst=cloud_api.burst,
-            pair_interval=cloud_api.pair_interval,
-            pair_burst=cloud_api.pair_burst,
-        ),
+        name: Pace(
+            rate=section.rate,
+            burst=section.burst,
+            pair_interval=section.pair_interval,
+            pair_burst=section.pair_burst,
+        )
+        for name, section in (("cloud_api", providers.cloud_api), ("dialog360", providers.dialog360))
+    } | {
         "baileys": Pace(rate=baileys.rate, burst=baileys.burst, pair_interval=None),
     }
 

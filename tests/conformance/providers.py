@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+import msgspec
+
 from tests.providers import meta
 from tests.providers.peer import Received, Script, answering
 from tests.providers.test_meta_send import CONTENTS
-from wad.models import Content, Session
+from wad.models import Content, Credentials, Session
 from wad.providers.base import ProviderKind
 from wad.providers.cloud_api import CloudApi
+from wad.providers.dialog360 import PROOF_HEADER, Dialog360, Dialog360Config
 from wad.providers.http import Pools
 from wad.providers.meta.account import MetaConfig
 
@@ -133,4 +136,27 @@ class CloudApiHarness:
         )
 
 
-HARNESSES: tuple[Harness, ...] = (CloudApiHarness(),)
+class Dialog360Harness(CloudApiHarness):
+    """Meta's words, but for the key and for what makes a webhook genuine."""
+
+    name = "dialog360"
+    required = frozenset({"apiKey", "webhookSecret"})
+    secrets = ("d360keyCANARY0123456789", "d360secretCANARY0123456789")
+
+    def kind(self, base_url: str, pools: Pools, *, seconds: float) -> ProviderKind:
+        return Dialog360(Dialog360Config(base_url=base_url, timeout=seconds), pools)
+
+    def session(self) -> Session:
+        key, secret = self.secrets
+        return msgspec.structs.replace(
+            meta.session(), provider=self.name, credentials=Credentials(apiKey=key, webhookSecret=secret)
+        )
+
+    def proves(self) -> Script:
+        return answering(200, {"id": meta.NUMBER_ID, "health_status": {"can_send_message": "AVAILABLE"}})
+
+    def sign(self, body: bytes) -> Mapping[str, str]:
+        return {PROOF_HEADER: self.secrets[1]}
+
+
+HARNESSES: tuple[Harness, ...] = (CloudApiHarness(), Dialog360Harness())

@@ -11,6 +11,7 @@ import pytest
 from wad.errors import InvalidRequest
 from wad.providers.baileys.kind import BaileysConfig
 from wad.providers.cloud_api import CloudApi
+from wad.providers.dialog360 import Dialog360Config
 from wad.providers.http import Pools
 from wad.providers.meta.account import MetaConfig
 from wad.providers.place import Place
@@ -35,7 +36,9 @@ async def test_a_kind_that_was_created_is_found(registry: Registry) -> None:
 
 async def test_an_unknown_kind_is_answered_with_those_there_are(registry: Registry) -> None:
     """A typing mistake should not need the documentation."""
-    with pytest.raises(InvalidRequest, match=r"no provider 'cloud'; known are baileys, cloud_api") as caught:
+    with pytest.raises(
+        InvalidRequest, match=r"no provider 'cloud'; known are baileys, cloud_api, dialog360"
+    ) as caught:
         registry.create("cloud", MetaConfig())
     assert (caught.value.code, caught.value.errors[0].pointer) == ("unknown_provider", "/provider")
     with pytest.raises(InvalidRequest, match=r"known are none"):
@@ -50,7 +53,10 @@ async def test_others_may_bring_kinds_of_their_own(tmp_path: Path) -> None:
         assert registry.create("other", MetaConfig()) is registry.get("other")
 
 
-@pytest.mark.parametrize(("name", "config"), [("cloud_api", MetaConfig()), ("baileys", BaileysConfig())])
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [("cloud_api", MetaConfig()), ("baileys", BaileysConfig()), ("dialog360", Dialog360Config())],
+)
 async def test_every_built_in_kind_goes_by_its_own_name(registry: Registry, name: str, config: Any) -> None:
     """The name in the table is the one in the API."""
     assert registry.create(name, config).name == name

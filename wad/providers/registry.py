@@ -10,6 +10,7 @@ from wad.errors import FieldError, InvalidRequest
 from wad.providers.baileys.kind import Baileys
 from wad.providers.base import ProviderKind
 from wad.providers.cloud_api import CloudApi
+from wad.providers.dialog360 import Dialog360
 from wad.providers.place import Place
 
 #: Makes a kind of its configuration section, and of what it needs of the process.
@@ -18,6 +19,7 @@ Factory: TypeAlias = Callable[[Any, Place], ProviderKind]
 #: Every kind wad brings. A new one is a line here; others may hand `Registry` a table of their own.
 BUILT_IN: Final[Mapping[str, Factory]] = {
     CloudApi.name: lambda config, place: CloudApi(config, place.pools),
+    Dialog360.name: lambda config, place: Dialog360(config, place.pools),
     Baileys.name: Baileys,
 }
 

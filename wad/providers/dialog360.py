@@ -1,0 +1,109 @@
+"""360dialog: the Cloud API of one number behind another base URL, where the API key says which number it is.
+
+What differs from Meta (docs.360dialog.com): the header `D360-API-KEY`, paths without a number, files served by its own
+host, and webhooks that nobody signs. They carry a header instead, which the owner sets beside the webhook's URL.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Final
+
+import msgspec
+
+from wad.errors import FieldError
+from wad.models import Address, Content, Session
+from wad.providers.base import Connection, Link, WebhookEvent, Webhooks
+from wad.providers.http import ATTEMPT, Pools
+from wad.providers.meta import limits
+from wad.providers.meta.account import Account
+from wad.providers.meta.connection import MetaConnection
+from wad.providers.meta.credentials import Credential, check, printable
+from wad.providers.meta.webhooks import MetaWebhooks, header
+
+#: The header that a session's webhooks carry; its value is the session's `webhookSecret`.
+PROOF_HEADER: Final = "X-Secret"
+#: The host that Meta's answers name for files. 360dialog serves them under its own.
+_META_FILES: Final = "lookaside.fbsbx.com"
+#: Whether the number may send, as Meta sees it; and, for an account that is not told so, whether the key is good.
+_PROBES: Final = ("/health_status", "/v1/configs/webhook")
+_CREDENTIALS: Final = {
+    "apiKey": Credential(printable, required=True),
+    "webhookSecret": Credential(printable, required=True),
+}
+
+
+class Dialog360Config(msgspec.Struct, frozen=True, kw_only=True):
+    base_url: str = "https://waba-v2.360dialog.io"
+    timeout: float = ATTEMPT
+
+
+class Dialog360Webhooks(MetaWebhooks):
+    """Meta's envelope, for the one session that its path names: no credential says its phone number id."""
+
+    def verify(self, headers: Mapping[str, str], body: bytes, *, secret: str) -> bool:
+        given = header(headers, PROOF_HEADER.lower())
+        if given is None or not secret:
+            return False
+        # As bytes: texts that are not ASCII would be an error.
+        return hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
+
+    def parse(self, body: bytes) -> list[WebhookEvent]:
+        return [WebhookEvent(account=None, event=event.event) for event in super().parse(body)]
+
+
+class Dialog360:
+    name = "dialog360"
+    capabilities = limits.CAPABILITIES
+    webhooks: Webhooks | None = Dialog360Webhooks()
+
+    def __init__(self, config: Dialog360Config, pools: Pools) -> None:
+        self._config = config
+        self._pools = pools
+
+    def __repr__(self) -> str:
+        return f"<Dialog360 {self._config.base_url!r}>"
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+    def check_credentials(self, credentials: Mapping[str, str]) -> list[FieldError]:
+        return check(credentials, _CREDENTIALS)
+
+    def check_send(self, to: Address, content: Content) -> list[FieldError]:
+        return limits.check_send(self.name, to, content)
+
+    def account_of(self, credentials: Mapping[str, str]) -> str | None:
+        return None
+
+    def webhook_secret(self, session: Session | None) -> str | None:
+        return session.credentials.get("webhookSecret") if session is not None else None
+
+    def verify_token(self, session: Session | None) -> str | None:
+        """360dialog shakes no hands."""
+        return None
+
+    def open(self, session: Session, link: Link) -> AbstractAsyncContextManager[Connection]:
+        return nullcontext(MetaConnection(self._account(session), self._pools, link))
+
+    def _account(self, session: Session) -> Account:
+        key = session.credentials.get("apiKey", "")
+        base_url = (session.settings.base_url or self._config.base_url).rstrip("/")
+        told = "; ".join(
+            f"{error.pointer} {error.detail}" for error in self.check_credentials(session.credentials)
+        )
+        return Account(
+            provider=self.name,
+            base_url=base_url,
+            guarded=session.settings.base_url is not None,
+            root="",
+            number="",
+            authorization={"D360-API-KEY": key},
+            probes=_PROBES,
+            lacks=("bad_credentials", f"the stored credentials cannot be used: {told}") if told else None,
+            timeout=self._config.timeout,
+            media_rewrite=(_META_FILES, base_url),
+            secrets=tuple(value for value in (key, self.webhook_secret(session)) if value),
+        )
