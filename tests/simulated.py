@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from wad.errors import FieldError, NotSupported, ProviderError, Verdict
-from wad.models import Address, Content, OutboundMessage, Session
+from wad.models import Address, Content, OutboundMessage, Session, SessionId
 from wad.providers.base import Accepted, Capabilities, Group, GroupMember, Link, MediaContent, Pairing, Proof
 
 #: What one send does in place of being accepted at once. It may raise.
@@ -49,6 +49,7 @@ class SimulatedProvider:
         self.script: dict[str, list[Behaviour]] = defaultdict(list)  # by recipient; "*" for anybody
         self.connects: dict[str, list[Exception]] = defaultdict(list)  # by session: what connect raises next
         self.opened: list[str] = []
+        self.forgotten: list[str] = []
         self.latency = 0.0
         self.next_id: str | None = None  # the id that the next accepted message gets
         self.read: list[str] = []
@@ -79,6 +80,9 @@ class SimulatedProvider:
     async def open(self, session: Session, link: Link) -> AsyncIterator[SimulatedConnection]:
         self.opened.append(session.session_id)
         yield SimulatedConnection(self, session, link)
+
+    async def forget(self, session_id: SessionId) -> None:
+        self.forgotten.append(session_id)
 
     def bodies(self, to: str | None = None) -> list[str]:
         """The texts that arrived, for one recipient or for all."""

@@ -386,6 +386,7 @@ async def test_logging_out_tells_the_phone_and_forgets_the_keys(autojump_clock: 
         assert socket.logouts == ["shop"]
         assert not socket.sockets["shop"].is_open
         assert await house.store().keys(SHOP, "creds", ["creds"]) == {}
+        assert socket.forgotten == ["shop"]
         await trio.sleep(1)
     async with house.run() as sessions:
         await trio.sleep(5)

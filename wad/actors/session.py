@@ -344,6 +344,7 @@ class SessionActor:
     async def forget_pairing(self, detail: str) -> None:
         """Remove the keys, and be `logged_out`: the next `connect` pairs anew."""
         await self.keys.clear()
+        await self.kind.forget(self.session.session_id)
         self._document.put(connection_data={})
         self._set(SessionState.LOGGED_OUT, Reason("logged_out", detail, needs_person=True))
 

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import msgspec
 
 from wad.errors import FieldError, ProviderError
-from wad.models import Address, Content, Inbound, OutboundMessage, Session
+from wad.models import Address, Content, Inbound, OutboundMessage, Session, SessionId
 
 
 class Capabilities(msgspec.Struct, frozen=True, rename="camel"):
@@ -228,3 +228,6 @@ class ProviderKind(Protocol):
 
     def open(self, session: Session, link: Link) -> AbstractAsyncContextManager[Connection]:
         """A connection for *session*. Cheap and without network: loading is not connecting."""
+
+    async def forget(self, session_id: SessionId) -> None:
+        """The session was unpaired, or is no more: remove what is kept of it outside of the store. Never fails."""

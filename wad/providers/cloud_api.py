@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
 from wad.errors import FieldError
-from wad.models import Address, Content, Session
+from wad.models import Address, Content, Session, SessionId
 from wad.providers.base import Connection, Link, Webhooks
 from wad.providers.http import Pools
 from wad.providers.meta import limits
@@ -75,6 +75,9 @@ class CloudApi:
     def open(self, session: Session, link: Link) -> AbstractAsyncContextManager[Connection]:
         """There is nothing to close: the pools hold the sockets. A generator would cost each session 1 KB."""
         return nullcontext(MetaConnection(self._account(session), self._pools, link))
+
+    async def forget(self, session_id: SessionId) -> None:
+        """All there is of it is in the store."""
 
     def _account(self, session: Session) -> Account:
         token = session.credentials.get("accessToken", "")

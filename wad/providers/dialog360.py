@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from wad.errors import FieldError
-from wad.models import Address, Content, Session
+from wad.models import Address, Content, Session, SessionId
 from wad.providers.base import Connection, Link, WebhookEvent, Webhooks
 from wad.providers.http import ATTEMPT, Pools
 from wad.providers.meta import limits
@@ -87,6 +87,9 @@ class Dialog360:
 
     def open(self, session: Session, link: Link) -> AbstractAsyncContextManager[Connection]:
         return nullcontext(MetaConnection(self._account(session), self._pools, link))
+
+    async def forget(self, session_id: SessionId) -> None:
+        """All there is of it is in the store."""
 
     def _account(self, session: Session) -> Account:
         key = session.credentials.get("apiKey", "")

@@ -202,6 +202,7 @@ class Sessions:
         except BaseException:
             self.actors.adopt(actor.session, has_work=True)  # it is still there, so it lives on
             raise
+        await actor.kind.forget(session_id)
         self._services.events.publish(SessionDeleted(session_id, actor.session.provider))
 
     @staticmethod

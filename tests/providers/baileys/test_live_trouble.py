@@ -143,6 +143,23 @@ async def test_an_unlinked_device_forgets_its_keys(town: Town, life: Life):
     assert await life.store.keys(SHOP_ID, "creds", ["creds"]) == {}
 
 
+@pytest.mark.parametrize("forgetting", ["logging out", "deleting"])
+async def test_a_session_that_is_forgotten_while_it_is_disconnected_leaves_no_file(
+    town: Town, life: Life, forgetting: str
+):
+    """What is in the spool is sealed with a key that goes with the others: nobody could read it any more."""
+    await town.pair(life)
+    await life.sessions.disconnect(SHOP_ID, wait=10)
+    assert [path.name for path in life.kind.shelf.spool.iterdir()] == ["shop.jsonl"]
+
+    if forgetting == "deleting":
+        await life.sessions.delete(SHOP_ID)
+    else:
+        await life.sessions.logout(SHOP_ID)
+
+    assert list(life.kind.shelf.spool.iterdir()) == []
+
+
 DROPS = {"cut": {}, "503": {"code": 503}, "500": {"code": 500}, "515": {"code": 515}}
 
 

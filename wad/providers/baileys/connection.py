@@ -146,8 +146,6 @@ class BaileysConnection:
         with self._called("logout"):
             await self._ask("logout", {}, repeatable=True)
         await self._let_go()
-        # What it holds was for keys that are about to go.
-        await trio.Path(self._settings.spool / f"{self.name}.jsonl").unlink(missing_ok=True)
 
     async def pairing_code(self, phone_number: str) -> str:
         if self._pairing is None:

@@ -13,10 +13,10 @@ import msgspec
 import trio
 
 from wad.errors import FieldError
-from wad.models import Address, Content, Session
+from wad.models import Address, Content, Session, SessionId
 from wad.providers.baileys import content as contents
 from wad.providers.baileys.bridges import BridgeConfig, Bridges
-from wad.providers.baileys.connection import BaileysConnection, Settings
+from wad.providers.baileys.connection import BaileysConnection, Settings, wire_name
 from wad.providers.baileys.shelf import SWEEP_EVERY, Shelf
 from wad.providers.base import Connection, Link, Webhooks
 from wad.providers.place import Place
@@ -107,3 +107,7 @@ class Baileys:
             yield connection
         finally:
             await connection.leave()
+
+    async def forget(self, session_id: SessionId) -> None:
+        """Remove its spool: what that holds is sealed with a key that has gone with the others."""
+        await self.shelf.forget_spool(wire_name(session_id))

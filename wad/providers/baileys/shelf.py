@@ -7,6 +7,7 @@ the guard, and not by the library, which would fetch anything from anywhere.
 from __future__ import annotations
 
 import hashlib
+import logging
 import mimetypes
 import secrets
 from collections.abc import AsyncIterator, Mapping
@@ -26,6 +27,8 @@ from wad.providers.baileys.content import FILES, File
 from wad.providers.baileys.files import Uploaded, of_id, uploaded_id
 from wad.providers.base import Link, MediaContent
 from wad.providers.http import Answer, Origin, Pools, request, stream
+
+log: Final = logging.getLogger("wad.providers.baileys")
 
 #: The largest file that WhatsApp's own clients take without asking is a document of 100 MB.
 MOST_BYTES: Final = 100 * 2**20
@@ -59,6 +62,17 @@ class Shelf:
     async def make(self) -> None:
         for name in (*_KEPT, "spool"):
             await trio.Path(self._directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    async def forget_spool(self, name: str) -> None:
+        """Remove the spool of the session that bridges call *name*, and one that was being written anew."""
+        with trio.CancelScope(shield=True):
+            for ending in ("jsonl", "jsonl.new"):
+                try:
+                    await trio.Path(self.spool / f"{name}.{ending}").unlink(missing_ok=True)
+                except OSError as error:
+                    log.error(  # noqa: TRY400  the session is gone all the same, and the file cannot be read
+                        "spool_not_removed", extra={"detail": f"{name}.{ending}: {error.strerror}"}
+                    )
 
     async def sweep(self) -> None:
         """Remove what is too old, by the day it was written."""
