@@ -43,6 +43,13 @@ def test_a_close_is_judged_by_its_code(status, reason, pairing, expected):
     assert error.provider_code == (None if status is None else str(status))
 
 
+def test_a_device_that_is_unknown_may_never_have_been_a_whole_one():
+    """A crash in the middle of a pairing ends so too: whoever reads it did not unlink anything."""
+    detail = closes.rule_of(401, "Connection Failure", pairing=False).detail
+
+    assert "the phone unlinked it, or its pairing was cut short" in detail
+
+
 BANS: dict[str, tuple[Any, str | None, float | None]] = {
     "with all": ({"code": "104", "expire": "3600"}, "the same message to too many people", 3600.0),
     "with numbers": ({"code": 102, "expire": 60}, "too many people blocked it", 60.0),

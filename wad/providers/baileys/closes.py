@@ -46,7 +46,12 @@ RULES: Final[Mapping[int, Rule]] = {
         "untrusted_server",
         "the server cannot show WhatsApp's certificate: somebody may be listening in, or `noise_root_key` is not the server's",
     ),
-    401: _person("logged_out", "the phone unlinked this device: pair it again", forgets=True),
+    # Also where a crash cut a pairing: the phone had confirmed the device, and took it back when nobody answered it.
+    401: _person(
+        "logged_out",
+        "WhatsApp does not know this device any more: the phone unlinked it, or its pairing was cut short. Pair it again",
+        forgets=True,
+    ),
     402: _person("temporarily_banned", "WhatsApp has banned the number for a while"),
     403: _person("blocked", "WhatsApp refuses the number: it may be locked, or its phone was changed"),
     405: _person("client_outdated", "WhatsApp takes this client version no more: raise `client_version`"),
