@@ -128,6 +128,13 @@ def test_every_content_type_that_is_declared_is_built():
     assert {parsed(body)["type"] for body, _ in WIRES.values()} == CAPABILITIES.content_types
 
 
+def test_a_file_is_named_by_its_absolute_path():
+    """The data directory is `var` where nothing else is said, and the bridge takes no relative path."""
+    photo = File(Path("var/baileys/media/1"), "image/png", "photo.png")
+    made = wire(parsed({"image": {"mediaId": "m"}}), chat=ANA, file=photo)
+    assert made["image"] == {"url": str(Path.cwd() / "var/baileys/media/1")}
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
 def test_baileys_takes_every_one_of_them(tmp_path):
     """Its own code makes a message of each, files aside: those go to an uploader that keeps nothing."""

@@ -100,7 +100,9 @@ def wire(content: Content, *, chat: str, file: File | None = None) -> dict[str, 
 
 
 def _of_file(kind: str, part: dict[str, Any], file: File) -> dict[str, Any]:
-    made: dict[str, Any] = {kind: {"url": str(file.path)}, "mimetype": file.mime_type or _MIME[kind]}
+    # Absolute, since the data directory is `var` by default, and the bridge takes no other path for a file.
+    url = str(file.path.absolute())
+    made: dict[str, Any] = {kind: {"url": url}, "mimetype": file.mime_type or _MIME[kind]}
     if "caption" in part:
         made["caption"] = part["caption"]
     if kind == "audio" and part.get("voice"):
