@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import trio
 
 from tests.cli.conftest import Running, Wad
+from wad.node.find import NodeMissing
 from wad.secrets import Vault
 from wad.store.open import open_store
 
@@ -165,6 +167,18 @@ def test_node_is_only_ever_a_warning(wad: Wad, elsewhere: Path, monkeypatch, ver
     monkeypatch.setenv("WAD_PROVIDERS__BAILEYS__NODE", str(fake_node(elsewhere, version)))
     status, found = looked_at(wad)
     assert (status, found["node"]["level"]) == (0, level)
+
+
+def test_packages_of_node_that_are_not_installed_are_told(wad: Wad, monkeypatch):
+    """Node alone is not enough: `pip install` brings no packages of npm's."""
+
+    def missing(name: str) -> Path:
+        raise NodeMissing("@whiskeysockets/baileys is not installed. Run: npm ci")
+
+    monkeypatch.setattr(import_module("wad.cli.doctor.machine"), "program", missing)
+    status, found = looked_at(wad)
+    assert (status, found["baileys"]["level"]) == (0, "warn")
+    assert "npm ci" in found["baileys"]["detail"]
 
 
 def test_nothing_beyond_this_machine_is_tried_unless_asked_for(wad: Wad, running: Running, monkeypatch):

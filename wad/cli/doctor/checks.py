@@ -23,7 +23,7 @@ def examined(path: Path | None, environ: Mapping[str, str], *, online: bool) -> 
             *machine(None),
         ]
     file = find(path, environ)
-    running = daemon(config)
+    running = daemon(config, start="wad serve" if path is None else f"wad serve --config {path}")
     return [
         Finding("config", "ok", f"{file or 'no file: the defaults'}"),
         *data_dir(config),

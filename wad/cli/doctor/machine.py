@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import resource
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from typing import Final
 
+import trio
+
 from wad.cli.doctor.finding import Finding
 from wad.config import Config
+from wad.node.find import NodeMissing, find_node, program
 
-_NODE: Final = 20  # the oldest that Baileys 7 runs on
 _BUILT: Final = 1764547200.0  # 2025-12-01: a clock before this version was written is wrong
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
 
@@ -21,7 +21,7 @@ _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
 def machine(config: Config | None) -> Iterator[Finding]:
     yield _clock()
     yield _open_files(config)
-    yield _node(config)
+    yield from _node(config)
 
 
 def _clock() -> Finding:
@@ -48,18 +48,19 @@ def _open_files(config: Config | None) -> Finding:
     return Finding("open files", "ok", f"{limit}")
 
 
-def _node(config: Config | None) -> Finding:
-    """Only for sessions of the provider `baileys`."""
+def _node(config: Config | None) -> Iterator[Finding]:
+    """Only for sessions of the provider `baileys`. Looked for as they look for it."""
     named = config.providers.baileys.node if config is not None else None
-    node = str(named) if named else shutil.which("node")
-    step = f"only baileys sessions need it: install Node {_NODE} or newer, or set providers.baileys.node"
-    if node is None:
-        return Finding("node", "warn", "not found", step)
+    step = "as it says; only baileys sessions need it"
     try:
-        said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
-        major = int(said.stdout.strip().lstrip("v").split(".")[0])
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        return Finding("node", "warn", f"{node} does not run: {error}", step)
-    if major < _NODE:
-        return Finding("node", "warn", f"{node} is {said.stdout.strip()}", step)
-    return Finding("node", "ok", f"{node}, {said.stdout.strip()}")
+        node = trio.run(find_node, str(named) if named else None)
+    except NodeMissing as missing:
+        yield Finding("node", "warn", str(missing), step)
+    else:
+        yield Finding("node", "ok", f"{node.path}, v{'.'.join(map(str, node.version))}")
+    try:
+        program("bridge")
+    except NodeMissing as missing:
+        yield Finding("baileys", "warn", str(missing), step)
+    else:
+        yield Finding("baileys", "ok", "its packages are installed")

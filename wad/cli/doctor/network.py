@@ -53,7 +53,7 @@ def local_url(config: Config) -> str | None:
     return None
 
 
-def daemon(config: Config) -> Finding:
+def daemon(config: Config, *, start: str) -> Finding:
     url = local_url(config)
     if url is None:
         return Finding("daemon", "warn", "it listens on a Unix socket, which is not looked at")
@@ -62,11 +62,14 @@ def daemon(config: Config) -> Finding:
         body = answer.json()
         status, restored, of = body["status"], body["restored"], body["of"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        return Finding("daemon", "warn", f"none answers at {url}", "wad serve")
+        return Finding("daemon", "warn", f"none answers at {url}", start)
     if answer.is_success:
-        return Finding("daemon", "ok", f"{status} at {url}: {restored} of {of} sessions")
+        return Finding("daemon", "ok", f"{status} at {url}: {restored} of {of} sessions restored")
     return Finding(
-        "daemon", "fail", f"{status} at {url}: {restored} of {of} sessions", "its log says what it waits for"
+        "daemon",
+        "fail",
+        f"{status} at {url}: {restored} of {of} sessions restored",
+        "its log says what it waits for",
     )
 
 
