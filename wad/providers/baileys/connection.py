@@ -70,7 +70,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Attempt:
-    """One `connect` that waits: for a QR code, for `open`, or for an error."""
+    """One `connect` that waits: for a QR code, for `open`, or for an error.
+
+    An error counts until `connect` has returned, even where it comes on the heels of the other two.
+    """
 
     def __init__(self) -> None:
         self.over = trio.Event()
@@ -429,6 +432,8 @@ class BaileysConnection:
                 )
         was_up = self._is_up
         self._proof = self._pairing = None
+        if self._attempt is not None:
+            self._attempt.error = error
         if rule.verdict is Verdict.NEEDS_PERSON:
             # It will not be opened again soon; and nothing may write keys that are about to go.
             await self._let_go()
@@ -444,7 +449,7 @@ class BaileysConnection:
 
     def _end(self, error: ProviderError, *, was_up: bool) -> None:
         """Whoever connects hears of *error*; else, where it *was_up*, the link does."""
-        if self._attempt is not None and not self._attempt.over.is_set():
+        if self._attempt is not None:
             self._attempt.error = error
             self._attempt.over.set()
         elif was_up and not self._left:
