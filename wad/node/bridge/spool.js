@@ -38,6 +38,8 @@ export class Spool {
 		this.pending = new Set()
 		this.size = 0
 		this.dead = 0
+		/** How many dead bytes are worth the file's being written anew. */
+		this.slack = SLACK
 		this.flushing = null
 		this.again = null
 		this.fd = openSync(this.path, constants.O_RDWR | constants.O_CREAT | constants.O_APPEND, 0o600)
@@ -89,7 +91,7 @@ export class Spool {
 		if (this.pending.size === 0) {
 			ftruncateSync(this.fd, 0)
 			this.size = this.dead = 0
-		} else if (this.dead > SLACK && this.dead > this.size / 2) this.#rewrite()
+		} else if (this.dead > this.slack && this.dead > this.size / 2) this.#compact()
 	}
 
 	/** `entry` needs no event: nobody waits for it. */
@@ -106,13 +108,27 @@ export class Spool {
 		this.pending.clear()
 	}
 
+	/** Write the file anew, without what is done with. Where that fails the file is fine as it is, only longer. */
+	#compact() {
+		try {
+			this.#rewrite()
+			this.slack = SLACK
+		} catch (error) {
+			this.slack = this.dead + SLACK // not with every acknowledgement
+			log('warning', 'a spool that cannot be written anew', { session: this.session, error: String(error?.message ?? error) })
+		}
+	}
+
 	#rewrite() {
 		const lines = [...this.pending].map((entry) => entry.line).join('')
 		const beside = `${this.path}.new`
 		const fd = openSync(beside, 'w', 0o600)
-		writeSync(fd, lines)
-		fsyncSync(fd)
-		closeSync(fd)
+		try {
+			if (writeSync(fd, lines) < lines.length) throw new CallError('spool_full', 'no room for the spool')
+			fsyncSync(fd)
+		} finally {
+			closeSync(fd)
+		}
 		renameSync(beside, this.path)
 		closeSync(this.fd)
 		this.fd = openSync(this.path, constants.O_RDWR | constants.O_APPEND)

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -166,6 +166,32 @@ test('a spool that is never empty does not grow for ever', (t) => {
 	assert.equal(kept.at(-1), 999)
 	assert.ok(kept.length < 50, `${kept.length}`)
 	again.close()
+})
+
+test('a spool that cannot be written anew stays as it is, whole', (t) => {
+	const dir = mkdtempSync(join(tmpdir(), 'wad-spool-'))
+	t.after(() => rmSync(dir, { recursive: true, force: true }))
+	const key = randomBytes(32).toString('base64')
+	const spool = new Spool(dir, 's', key)
+	const beside = join(dir, 's.jsonl.new')
+	mkdirSync(beside) // a file of that name cannot be made
+	const fill = (from, to) => {
+		for (let n = from; n < to; n++) spool.keep({ n, text: 'x'.repeat(10_000) }).seq = n
+	}
+	fill(1, 21)
+	spool.acked(19) // an exception here would end the process, and all the sessions in it
+	fill(21, 31)
+	const again = new Spool(dir, 's', key)
+	assert.deepEqual([...again.pending].map(({ record }) => record.n), Array.from({ length: 30 }, (_, n) => n + 1))
+	again.close()
+
+	rmSync(beside, { recursive: true })
+	fill(31, 51)
+	spool.acked(49)
+	spool.close()
+	const last = new Spool(dir, 's', key)
+	assert.deepEqual([...last.pending].map(({ record }) => record.n), [50], 'and is written anew as soon as it can be')
+	last.close()
 })
 
 test('a session whose spool cannot be written ends, and WhatsApp keeps its messages', async (t) => {
