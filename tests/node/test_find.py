@@ -120,6 +120,15 @@ def test_a_program_with_other_packages_is_refused(tmp_path: Path) -> None:
         program("bridge", root)
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}"], ids=["cut off", "no object", "no version"])
+def test_a_program_whose_packages_are_there_by_halves_is_refused(tmp_path: Path, content: str) -> None:
+    """By the one exception that ends a session's try, and not the daemon."""
+    root = packages(tmp_path, alpha="1.0.0", **{"@scope_beta": "2.0.0"})
+    (root / "node_modules" / "alpha" / "package.json").write_text(content, encoding="utf-8")
+    with pytest.raises(NodeMissing, match=r"alpha/package\.json cannot be read .*Run: cd .* && npm ci"):
+        program("bridge", root)
+
+
 def test_a_program_with_its_packages_is_found(tmp_path: Path) -> None:
     root = packages(tmp_path, alpha="1.0.0", **{"@scope_beta": "2.0.0"})
     assert program("bridge", root) == root / "bridge" / "main.js"

@@ -56,6 +56,11 @@ def program(name: str, root: Path = ROOT) -> Path:
             installed = json.loads(manifest.read_bytes())["version"]
         except FileNotFoundError:
             installed = None
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            # Installed by halves, or not for us to read: whoever catches NodeMissing catches all there is to it.
+            raise NodeMissing(
+                f"{manifest} cannot be read ({type(error).__name__}). Run: cd {root} && {_INSTALL}"
+            ) from error
         if installed != version:
             there = f"is {installed}" if installed else "is not installed"
             raise NodeMissing(
