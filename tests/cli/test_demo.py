@@ -74,6 +74,7 @@ def test_it_stays_up_with_all_that_it_names(elsewhere: Path):
             return json.loads(ran.stdout)
 
         assert httpx.get(places["chatPage"]).is_success
+        assert "<title>wad</title>" in httpx.get(places["console"]).text
         assert "wad_build_info" in httpx.get(places["metrics"]).text
         assert ask("sessions", "status", places["session"])["isConnected"] is True
         assert ask("send", places["session"], ANA, "¿Algo más?", "--wait")["providerMessageId"]

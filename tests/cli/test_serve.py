@@ -38,6 +38,7 @@ def test_people_are_told_every_place_and_the_next_command(elsewhere: Path):
         serve.terminate()
         serve.communicate(timeout=PATIENCE)
     assert {line.split()[0] for line in shown if line.strip()} >= {
+        "console",
         "API",
         "docs",
         "metrics",

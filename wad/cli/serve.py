@@ -74,6 +74,7 @@ class _Places:
             return
         fields(
             {
+                "console": f"{address}/",
                 "API": f"{address}/api/whatsapp",
                 "docs": f"{address}/docs",
                 "metrics": f"{address}/metrics",

@@ -110,6 +110,7 @@ def _places(directory: Path, api: str, page: str, *, web: bool) -> dict[str, str
     return {
         "chatPage": f"{page}/",
         "phonesPage": f"{page}/phones" if web else None,
+        "console": f"{api}/",
         "api": f"{api}{_BASE}",
         "docs": f"{api}/docs",
         "metrics": f"{api}/metrics",
@@ -126,6 +127,7 @@ def _invite(places: dict[str, str | None], api: str) -> None:
         {
             "  chat page": f"{places['chatPage']}    write as a customer, and see what arrives",
             "  phones": places["phonesPage"] and f"{places['phonesPage']}    the same over WhatsApp Web",
+            "  console": f"{places['console']}    the sessions and what happens; sign in with the token",
             "  API": f"{places['api']}    described at {places['docs']}",
             "  token": places["tokenFile"],
             "  metrics": places["metrics"],
