@@ -147,9 +147,9 @@ def _show(url: str, number: dict[str, Any], web: dict[str, Any] | None, *, as_js
             f"      web_socket_url: {web['webSocketUrl']}\n"
             f"      noise_root_key: {web['noiseRootKey']}\n"
             f"      extra_ca: {web['extraCa']}\n"
-            "then make a session, and scan its QR code on the page of the phones:\n"
+            "then make a session, and paste the text of its code (`qr`) on the page of the phones, Link a device:\n"
             "  wad sessions create phone --provider baileys\n"
-            "  wad qr phone"
+            "  wad qr phone --json"
         )
     elif web:
         progress(f"WhatsApp Web is left out: {web['missing']}")

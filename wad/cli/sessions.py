@@ -235,7 +235,8 @@ def _wanted(api: Api, session_id: str, verb: str, *, timeout: float, until: str)
             return now
         if told != now["state"]:
             told = now["state"]
-            progress(f"{session_id} is {told}; waiting {max(0, left):.0f} s at most")
+            scan = f" (`wad qr {session_id}` shows its code)" if told == "pairing" else ""
+            progress(f"{session_id} is {told}{scan}; waiting {max(0, left):.0f} s at most")
         time.sleep(0.2)
 
 
@@ -254,10 +255,14 @@ def _not_connected(now: dict[str, Any]) -> Stop:
             next_step="waiting will not help: mend that, then connect again",
             session=now,
         )
+    if now["state"] == "pairing":
+        step = f"a phone has to scan its code: `wad qr {now['sessionId']}` shows it"
+    else:
+        step = f"it goes on trying; `wad sessions status {now['sessionId']}` tells how it is"
     return Stop(
         os.EX_TEMPFAIL,
         f"{now['sessionId']} is {now['state']}, not connected yet{why}",
-        next_step=f"it goes on trying; `wad sessions status {now['sessionId']}` tells how it is",
+        next_step=step,
         session=now,
     )
 
