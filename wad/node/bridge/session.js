@@ -86,8 +86,11 @@ export class Session {
 		this.turn += 1
 		clearInterval(this.sweeper)
 		this.#drop()
-		await this.creds?.save()
-		this.spool?.close()
+		try {
+			await this.creds?.save()
+		} finally {
+			this.spool?.close() // or its descriptor would stay open, and what it holds in memory
+		}
 	}
 
 	/** Unlink this device from the account, and end. */

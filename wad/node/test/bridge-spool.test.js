@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -206,3 +206,22 @@ test('a session whose spool cannot be written ends, and WhatsApp keeps its messa
 	await bridge.send('shop', CONTACT, { text: 'x' })
 	await assert.rejects(bridge.open('../etc'), { code: 'bad_settings', message: /file name/ })
 })
+
+test('a session whose credentials cannot be stored lets go of its spool all the same', async (t) => {
+	const home = await house(t)
+	const bridge = await home.paired('shop', ACCOUNT)
+	const path = join(home.dir, 'spool', 'shop.jsonl')
+	const open = () => readdirSync(`/proc/${bridge.child.pid}/fd`).filter((fd) => target(bridge.child.pid, fd) === path).length
+	assert.equal(open(), 1)
+	home.store.refusing = true
+	await assert.rejects(bridge.call('close', { session: 'shop' }))
+	assert.equal(open(), 0)
+})
+
+function target(pid, fd) {
+	try {
+		return readlinkSync(`/proc/${pid}/fd/${fd}`)
+	} catch {
+		return null // closed meanwhile
+	}
+}

@@ -16,6 +16,8 @@ export class Store {
 	tables = new Map()
 	/** session → message id → content, for retries */
 	sent = new Map()
+	/** Whether it takes no credentials. */
+	refusing = false
 	/** How many transactions came. */
 	sets = 0
 
@@ -46,6 +48,7 @@ export class Store {
 				return {}
 			},
 			'creds.set': ({ session, creds }) => {
+				if (this.refusing) throw Object.assign(new Error('no room'), { code: 'refused' })
 				this.table(session).creds = { creds }
 				return {}
 			},
