@@ -307,6 +307,8 @@ export class Session {
 		if (turn !== this.turn) return
 		// After pairing, and whenever the server likes. It is part of one connecting, and the parent hears nothing of it.
 		if (status === DisconnectReason.restartRequired && this.creds.paired) return this.#connect()
+		// What it deciphered and did not get to tell: after some closes the parent throws the spool's key away.
+		this.inbound.sweep(Infinity)
 		this.#closed({ status, reason: String(error?.message ?? 'closed'), data: pack(error?.data) ?? {} })
 	}
 

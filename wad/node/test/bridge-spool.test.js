@@ -95,6 +95,24 @@ test('nothing that WhatsApp holds for received is lost, whenever the bridge is k
 	}
 })
 
+test('what was deciphered when the phone unlinked the device is told before the end', async (t) => {
+	const home = await house(t)
+	const bridge = await home.paired('shop', ACCOUNT)
+	const say = async (text) => (await home.web.call('say', { from: CONTACT, to: ACCOUNT, content: { text } })).id
+	await bridge.message('shop', await say('first'))
+	while (size(home) > 0) await bridge.call('ping')
+	let release
+	home.store.held = new Promise((resolve) => (release = resolve)) // so Baileys does not get to tell of the next one
+	t.after(() => release())
+	const id = await say('last')
+	while (size(home) === 0) await bridge.call('ping')
+	await home.web.call('unlink', { phone: ACCOUNT })
+	// The parent throws the keys away then, and the spool's is one of them.
+	const { status } = await bridge.told('shop', 'close')
+	assert.equal(status, 401)
+	assert.ok(ids(bridge).includes(id))
+})
+
 test('a flood stops at the socket until wad has caught up', async (t) => {
 	const home = await house(t)
 	const bridge = await home.paired('shop', ACCOUNT, { acking: false })

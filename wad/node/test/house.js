@@ -18,6 +18,8 @@ export class Store {
 	sent = new Map()
 	/** Whether it takes no credentials. */
 	refusing = false
+	/** What transactions wait for. */
+	held = null
 	/** How many transactions came. */
 	sets = 0
 
@@ -36,7 +38,8 @@ export class Store {
 				const kind = this.table(session)[type] ?? {}
 				return Object.fromEntries(ids.filter((id) => id in kind).map((id) => [id, kind[id]]))
 			},
-			'keys.set': ({ session, data }) => {
+			'keys.set': async ({ session, data }) => {
+				await this.held
 				this.sets += 1
 				for (const [type, values] of Object.entries(data)) {
 					const kind = (this.table(session)[type] ??= {})
