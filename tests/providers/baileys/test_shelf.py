@@ -129,6 +129,13 @@ async def test_a_link_that_leads_to_no_file_fails_this_message_alone(
     assert (error.verdict, error.code, error.health) == (verdict, code, False)
 
 
+async def test_a_link_that_cannot_be_reached_is_not_called_the_provider(shelf: Shelf):
+    """Whoever reads it looks for the trouble where it is."""
+    error = await refused(shelf, link="http://127.0.0.1:1/x.png")
+
+    assert (error.code, "provider" in error.detail) == ("media_unreachable", False)
+
+
 @pytest.mark.parametrize(
     "url", ["http://x:y/", "https://user:pass@127.0.0.1/", "http:///x", "http://169.254.169.254/"]
 )

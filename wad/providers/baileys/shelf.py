@@ -246,9 +246,8 @@ def _of_link(error: ProviderError) -> ProviderError:
     if error.code == "url_not_allowed":
         return ProviderError(Verdict.REJECTED, "the guard refuses the link", code="url_not_allowed")
     code = error.code if error.code == "media_too_large" else "media_unreachable"
-    return ProviderError(
-        error.verdict, f"the link: {error.detail}", code=code, provider_code=error.provider_code
-    )
+    detail = error.detail.replace("the provider", "its server")  # the words of every exchange of ours
+    return ProviderError(error.verdict, f"the link: {detail}", code=code, provider_code=error.provider_code)
 
 
 def _gone(detail: str) -> ProviderError:
