@@ -218,12 +218,17 @@ async def test_a_request_without_a_sane_id_gets_one(given, autojump_clock):
 
 
 async def test_every_answer_is_marked_for_browsers(autojump_clock):
-    """Also those that no handler made."""
+    """Also those that no handler made. Only the console's own files, the same for everybody, may be kept."""
     async with front() as ask:
-        for method, path in (("GET", "/"), ("GET", "/nowhere"), ("PUT", "/send"), ("GET", "/sessions")):
+        for method, path, cached in (
+            ("GET", "/", "no-cache"),
+            ("GET", "/nowhere", "no-store"),
+            ("PUT", "/send", "no-store"),
+            ("GET", "/sessions", "no-store"),
+        ):
             reply = await ask(method, path)
             assert reply.headers["x-content-type-options"] == "nosniff"
-            assert reply.headers["cache-control"] == "no-store"
+            assert reply.headers["cache-control"] == cached
             assert "x-request-id" in reply.headers
             assert "server" not in reply.headers
 
