@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from wad.events import Events
 from wad.flow.delivery import FlowDefaults, Flows
 from wad.models import SessionId
 from wad.secrets import Vault
+from wad.store.base import Query, Result, Row, Write
 from wad.store.memory import MemoryEngine
 from wad.store.open import open_store
 from wad.store.store import Store
@@ -68,6 +70,38 @@ async def test_a_key_that_is_being_written_is_the_new_one(keys: SessionKeys) -> 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keys.set, {"session": {"a.0": "new", "b.0": None}})
         await trio.lowlevel.checkpoint()
+        assert await keys.get("session", ["a.0", "b.0"]) == {"a.0": "new"}
+
+
+class Crossing(MemoryEngine):
+    """Once it has a `gate`: writes wait until somebody has read, who gets his rows after they are written."""
+
+    gate: trio.Event | None = None
+
+    async def write(self, writes: Sequence[Write]) -> list[Result]:
+        if self.gate is not None:
+            await self.gate.wait()
+        return await super().write(writes)
+
+    async def find(self, query: Query) -> list[Row]:
+        rows = await super().find(query)
+        if self.gate is not None and query.table == "baileys_keys":
+            self.gate.set()
+            await wait_all_tasks_blocked()
+        return rows
+
+
+async def test_a_row_that_was_read_before_a_write_does_not_count_after_it() -> None:
+    """The write may end while the row is on its way: a ratchet would be turned back."""
+    engine = Crossing()
+    store = Store(engine, Vault(bytes(32)))
+    await store.add_session(a_session("s1"))
+    keys = SessionKeys(services(store), S1)
+    await keys.set({"session": {"a.0": "old", "b.0": "old"}})
+    async with trio.open_nursery() as nursery:
+        engine.gate = trio.Event()
+        nursery.start_soon(keys.set, {"session": {"a.0": "new", "b.0": None}})
+        await wait_all_tasks_blocked()
         assert await keys.get("session", ["a.0", "b.0"]) == {"a.0": "new"}
 
 

@@ -31,10 +31,15 @@ class SessionKeys:
 
     async def get(self, kind: str, names: Sequence[str]) -> dict[str, str]:
         """Those of *names* that there are; what is being written counts already, for it was set."""
+        # Taken beforehand too: it may be written, and so not be here any more, by the time that an older row arrives.
+        being_written = {
+            key: self._unwritten[key] for name in names if (key := (kind, name)) in self._unwritten
+        }
         found = await self._store.keys(self._session_id, kind, names)
         for name in names:
-            if (kind, name) in self._unwritten:
-                value = self._unwritten[kind, name]
+            key = (kind, name)
+            if key in self._unwritten or key in being_written:
+                value = self._unwritten[key] if key in self._unwritten else being_written[key]
                 if value is None:
                     found.pop(name, None)
                 else:
