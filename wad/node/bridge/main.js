@@ -18,8 +18,10 @@ const fall = (what) => (error) => {
 process.on('uncaughtException', fall('an uncaught exception'))
 process.on('unhandledRejection', (error) => {
 	// Baileys leaves promises behind when a socket closes under them (sendNode in its listeners). A closed socket is one
-	// session's affair, and is told as such; anything else is a bug, and the parent starts a clean process.
-	if (error?.isBoom) log('warning', 'a promise that a closed socket left behind', { error: error.message })
+	// session's affair, and is told as such; anything else is a bug, and the parent starts a clean process. So is a call
+	// that the parent refused: it has let go of the session, or the store is away.
+	if (error instanceof CallError) log('warning', 'a promise that a refused call left behind', { error: error.message })
+	else if (error?.isBoom) log('warning', 'a promise that a closed socket left behind', { error: error.message })
 	else fall('an unhandled rejection')(error)
 })
 

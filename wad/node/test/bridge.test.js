@@ -394,6 +394,21 @@ test('a session that logs out is unlinked at WhatsApp', async (t) => {
 	assert.deepEqual(accounts.flatMap(({ clients }) => clients), [])
 })
 
+test('a refused call under a promise that nobody waits for does not end the bridge', async (t) => {
+	const home = await house(t)
+	const lines = new URL('../lines.js', import.meta.url)
+	const source = `
+		import { CallError } from '${lines}'
+		const timer = setInterval(() => {
+			if (process.title !== 'wad-bridge') return // its program is still being loaded
+			clearInterval(timer)
+			Promise.reject(new CallError('no_session', 'the session has left'))
+		}, 10)`
+	const bridge = home.bridge({ flags: ['--import', `data:text/javascript,${encodeURIComponent(source)}`] })
+	while (!bridge.log().includes('the session has left')) await bridge.call('ping')
+	await home.pair(bridge, 'shop', ACCOUNT)
+})
+
 test('many sessions share a bridge, and one that falls leaves the others', async (t) => {
 	const home = await house(t)
 	const bridge = home.bridge()
