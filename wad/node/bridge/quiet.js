@@ -9,6 +9,9 @@ logger.level = 'silent'
 
 const LONGEST = 300
 
+// Said of every picture that is sent, as a warning: wad brings no library that makes previews, and does without.
+const KNOWN = /No image processing library available/
+
 /**
  * A logger for Baileys' `logger` option.
  *
@@ -18,6 +21,7 @@ export function makeLogger(session) {
 	const say = (what, words) => {
 		const error = what?.error ?? what?.err
 		const detail = error?.message ?? what?.trace
+		if (KNOWN.test(String(detail))) return
 		log('warning', String(words ?? what?.msg ?? what).slice(0, LONGEST), {
 			session,
 			...(detail === undefined ? {} : { error: String(detail).split('\n', 1)[0].slice(0, LONGEST) }),
