@@ -125,7 +125,10 @@ def create(
         show_json(session)
         return
     click.echo(f"created {session['sessionId']}")
-    progress(f"next: wad sessions connect {session['sessionId']} waits until it is connected")
+    if provider == "baileys" and not no_connect:
+        progress(f"next: wad qr {session['sessionId']} shows the code that a phone has to scan")
+    else:
+        progress(f"next: wad sessions connect {session['sessionId']} waits until it is connected")
 
 
 def _pair(written: str) -> tuple[str, str]:
