@@ -9,7 +9,6 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,21 +81,11 @@ CANARIES = {
 
 
 @pytest.fixture
-def out() -> Iterator[io.StringIO]:
+def out(log_restored: None) -> io.StringIO:
     """What a process with the log set up at its most talkative writes."""
     stream = io.StringIO()
-    root = logging.getLogger()
-    before = (root.level, sys.excepthook, sys.unraisablehook, threading.excepthook)
     log.setup("debug", "json", stream=stream, secrets=[CANARIES["app secret"]])
-    yield stream
-    # Only ours: pytest takes its own handlers in and out with each phase of a test.
-    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, log._Handler)]
-    root.level, sys.excepthook, sys.unraisablehook, threading.excepthook = before
-    logging.getLogger("wad").setLevel(logging.NOTSET)
-    logging.getLogger("hypercorn.error").setLevel(logging.NOTSET)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    return stream
 
 
 def lines(out: io.StringIO) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def wad(capsys: pytest.CaptureFixture[str]) -> Wad:
+def wad(capsys: pytest.CaptureFixture[str], log_restored: None) -> Wad:
     """Run a command in this process."""
 
     def call(*arguments: str) -> Ran:
