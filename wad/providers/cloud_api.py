@@ -5,17 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
-from wad.errors import FieldError
-from wad.models import Address, Content, Session, SessionId
-from wad.providers.base import Connection, Link, Webhooks
-from wad.providers.http import Pools
-from wad.providers.meta import limits
+from wad.models import Session
+from wad.providers.base import Webhooks
 from wad.providers.meta.account import Account, MetaConfig
-from wad.providers.meta.connection import MetaConnection
-from wad.providers.meta.credentials import Credential, check, digits, printable
+from wad.providers.meta.credentials import Credential, digits, printable
+from wad.providers.meta.kind import MetaKind
 from wad.providers.meta.probe import FIELDS, LEAST_FIELDS
 from wad.providers.meta.webhooks import MetaWebhooks
 
@@ -37,29 +33,10 @@ _CREDENTIALS: Final = {
 }
 
 
-class CloudApi:
-    """The kind. `config` is the operator's word; a session's credentials and settings come before it."""
-
+class CloudApi(MetaKind[MetaConfig]):
     name = "cloud_api"
-    capabilities = limits.CAPABILITIES
+    known_credentials = _CREDENTIALS
     webhooks: Webhooks | None = MetaWebhooks()
-
-    def __init__(self, config: MetaConfig, pools: Pools) -> None:
-        self._config = config
-        self._pools = pools
-
-    def __repr__(self) -> str:
-        return f"<CloudApi {self._config!r}>"
-
-    def running(self) -> AbstractAsyncContextManager[None]:
-        """Its connections share the pools, and those are not its own."""
-        return nullcontext()
-
-    def check_credentials(self, credentials: Mapping[str, str]) -> list[FieldError]:
-        return check(credentials, _CREDENTIALS)
-
-    def check_send(self, to: Address, content: Content) -> list[FieldError]:
-        return limits.check_send(self.name, to, content)
 
     def account_of(self, credentials: Mapping[str, str]) -> str | None:
         return credentials.get("phoneNumberId")
@@ -71,13 +48,6 @@ class CloudApi:
     def verify_token(self, session: Session | None) -> str | None:
         own = session.credentials.get("verifyToken") if session is not None else None
         return own or self._config.verify_token
-
-    def open(self, session: Session, link: Link) -> AbstractAsyncContextManager[Connection]:
-        """There is nothing to close: the pools hold the sockets. A generator would cost each session 1 KB."""
-        return nullcontext(MetaConnection(self._account(session), self._pools, link))
-
-    async def forget(self, session_id: SessionId) -> None:
-        """All there is of it is in the store."""
 
     def _account(self, session: Session) -> Account:
         token = session.credentials.get("accessToken", "")
@@ -101,9 +71,8 @@ class CloudApi:
         )
 
     def _lacks(self, session: Session) -> tuple[str, str] | None:
-        if errors := self.check_credentials(session.credentials):
-            told = "; ".join(f"{error.pointer} {error.detail}" for error in errors)
-            return "bad_credentials", f"the stored credentials cannot be used: {told}"
+        if (unusable := self._unusable(session)) is not None:
+            return unusable
         if self.webhook_secret(session) is None:
             return "no_app_secret", _UNVERIFIABLE
         return None

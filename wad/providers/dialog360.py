@@ -6,22 +6,18 @@ host, and webhooks that nobody signs. They carry a header instead, which the own
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
 import msgspec
 
-from wad.errors import FieldError
-from wad.models import Address, Content, Session, SessionId
-from wad.providers.base import Connection, Link, WebhookEvent, Webhooks
-from wad.providers.http import ATTEMPT, Pools
-from wad.providers.meta import limits
+from wad.models import Session
+from wad.providers.base import WebhookEvent, Webhooks
+from wad.providers.http import ATTEMPT
 from wad.providers.meta.account import Account
-from wad.providers.meta.connection import MetaConnection
-from wad.providers.meta.credentials import Credential, check, printable
-from wad.providers.meta.webhooks import MetaWebhooks, header
+from wad.providers.meta.credentials import Credential, printable
+from wad.providers.meta.kind import MetaKind
+from wad.providers.meta.webhooks import MetaWebhooks, header, same
 
 #: The header that a session's webhooks carry; its value is the session's `webhookSecret`.
 PROOF_HEADER: Final = "X-Secret"
@@ -44,36 +40,16 @@ class Dialog360Webhooks(MetaWebhooks):
     """Meta's envelope, for the one session that its path names: no credential says its phone number id."""
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, secret: str) -> bool:
-        given = header(headers, PROOF_HEADER.lower())
-        if given is None or not secret:
-            return False
-        # As bytes: texts that are not ASCII would be an error.
-        return hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
+        return bool(secret) and same(header(headers, PROOF_HEADER.lower()), secret)
 
     def parse(self, body: bytes) -> list[WebhookEvent]:
         return [WebhookEvent(account=None, event=event.event) for event in super().parse(body)]
 
 
-class Dialog360:
+class Dialog360(MetaKind[Dialog360Config]):
     name = "dialog360"
-    capabilities = limits.CAPABILITIES
+    known_credentials = _CREDENTIALS
     webhooks: Webhooks | None = Dialog360Webhooks()
-
-    def __init__(self, config: Dialog360Config, pools: Pools) -> None:
-        self._config = config
-        self._pools = pools
-
-    def __repr__(self) -> str:
-        return f"<Dialog360 {self._config.base_url!r}>"
-
-    def running(self) -> AbstractAsyncContextManager[None]:
-        return nullcontext()
-
-    def check_credentials(self, credentials: Mapping[str, str]) -> list[FieldError]:
-        return check(credentials, _CREDENTIALS)
-
-    def check_send(self, to: Address, content: Content) -> list[FieldError]:
-        return limits.check_send(self.name, to, content)
 
     def account_of(self, credentials: Mapping[str, str]) -> str | None:
         return None
@@ -85,18 +61,9 @@ class Dialog360:
         """360dialog shakes no hands."""
         return None
 
-    def open(self, session: Session, link: Link) -> AbstractAsyncContextManager[Connection]:
-        return nullcontext(MetaConnection(self._account(session), self._pools, link))
-
-    async def forget(self, session_id: SessionId) -> None:
-        """All there is of it is in the store."""
-
     def _account(self, session: Session) -> Account:
         key = session.credentials.get("apiKey", "")
         base_url = (session.settings.base_url or self._config.base_url).rstrip("/")
-        told = "; ".join(
-            f"{error.pointer} {error.detail}" for error in self.check_credentials(session.credentials)
-        )
         return Account(
             provider=self.name,
             base_url=base_url,
@@ -105,7 +72,7 @@ class Dialog360:
             number="",
             authorization={"D360-API-KEY": key},
             probes=_PROBES,
-            lacks=("bad_credentials", f"the stored credentials cannot be used: {told}") if told else None,
+            lacks=self._unusable(session),
             timeout=self._config.timeout,
             media_rewrite=(_META_FILES, base_url),
             secrets=tuple(value for value in (key, self.webhook_secret(session)) if value),
