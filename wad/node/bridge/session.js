@@ -1,9 +1,11 @@
 /** One session of WhatsApp Web: its socket of the moment, and what outlives the socket. */
 
 import { AsyncResource } from 'node:async_hooks'
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import {
+	assertNodeErrorFree,
 	Browsers,
 	DisconnectReason,
 	generateWAMessage,
@@ -114,7 +116,8 @@ export class Session {
 		try {
 			// Before its first QR code the server does not know us yet.
 			await Promise.race([whileOpen(link, () => link.offered), late])
-			return { code: await whileOpen(link, () => link.sock.requestPairingCode(phone)) }
+			const code = await Promise.race([whileOpen(link, () => codeFor(link.sock, phone, limit.signal)), late])
+			return { code }
 		} catch (error) {
 			throw explain(error, false)
 		} finally {
@@ -429,6 +432,22 @@ export class Session {
 			})
 			.catch((error) => this.#fail('spool_failed', error))
 	}
+}
+
+/**
+ * Ask for a pairing code. Baileys gives it when the request has left; it may be shown when WhatsApp has answered, which
+ * knows the code by then, or refuses it. Nothing else is asked on a socket that is not paired.
+ */
+async function codeFor(sock, phone, signal) {
+	const answered = Promise.race([
+		once(sock.ws, 'CB:iq,type:result,link_code_companion_reg', { signal }),
+		once(sock.ws, 'CB:iq,type:error', { signal }),
+	])
+	answered.catch(() => {})
+	const code = await sock.requestPairingCode(phone)
+	const [answer] = await answered
+	assertNodeErrorFree(answer)
+	return code
 }
 
 /** `work()`, no longer than the socket lasts: Baileys' own queries outlive it by a minute. */

@@ -54,7 +54,9 @@ const REGISTERING = {
 	md: (world, { applicant }, { first }) => {
 		if (first?.tag !== 'link_code_companion_reg') return undefined
 		if (first.attrs.stage === 'companion_hello') {
-			applicant.code = { ...codeRequest(first), phone: digits(first.attrs.jid.split('@')[0]) }
+			const phone = digits(first.attrs.jid.split('@')[0])
+			if (!world.people.get(phone).registered) throw new Refusal(404, 'item-not-found')
+			applicant.code = { ...codeRequest(first), phone }
 			return [
 				node('link_code_companion_reg', { stage: 'companion_hello' }, [
 					node('link_code_pairing_ref', {}, applicant.code.ref),

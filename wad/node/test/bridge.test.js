@@ -44,6 +44,15 @@ test('a session pairs by code', async (t) => {
 	await assert.rejects(bridge.call('pairing_code', { session: 'shop', phone: ACCOUNT }), { code: 'already_paired' })
 })
 
+test('a code that WhatsApp refuses is no code', async (t) => {
+	const home = await house(t)
+	const bridge = home.bridge()
+	await home.web.call('unregister', { phone: ACCOUNT })
+	await bridge.open('shop')
+	const asked = bridge.call('pairing_code', { session: 'shop', phone: ACCOUNT })
+	await assert.rejects(asked, { code: 'refused', data: { sent: false, status: 404 } })
+})
+
 test('a code that nobody enters leaves a session that can pair anew', async (t) => {
 	const home = await house(t)
 	const bridge = home.bridge()
