@@ -219,7 +219,12 @@ async def _open_sessions(
             node=config.node.id,
             connecting=trio.CapacityLimiter(config.supervisor.restore_concurrency),
         )
-        place = Place(pools=pools, data_dir=config.store.data_dir, publish=events.publish)
+        place = Place(
+            pools=pools,
+            public_url=config.http.public_url.rstrip("/") if config.http.public_url else None,
+            data_dir=config.store.data_dir,
+            publish=events.publish,
+        )
         kinds = _registry(config, place).kinds
         async with (
             _running(kinds),

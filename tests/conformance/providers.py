@@ -10,7 +10,7 @@ import msgspec
 from tests.providers import meta
 from tests.providers.peer import Received, Script, answering
 from tests.providers.test_meta_send import CONTENTS
-from wad.models import Content, Credentials, Session
+from wad.models import Content, Credentials, Session, WebhookRequest
 from wad.providers.base import ProviderKind
 from wad.providers.cloud_api import CloudApi
 from wad.providers.dialog360 import PROOF_HEADER, Dialog360, Dialog360Config
@@ -59,14 +59,11 @@ class Harness(Protocol):
 
     def quoted(self, request: Received) -> str | None: ...
 
-    def sign(self, body: bytes) -> Mapping[str, str]:
-        """The headers of a webhook with this body."""
+    def inbound(self, provider_message_id: str, *, hidden: bool = False) -> WebhookRequest:
+        """A genuine webhook with one text message; *hidden*: from somebody who shows no phone number, if that can be."""
 
-    def inbound(self, provider_message_id: str, *, hidden: bool = False) -> bytes:
-        """A webhook with one text message; *hidden*: from somebody who shows no phone number, if that can be."""
-
-    def status(self, provider_message_id: str, message_id: str) -> bytes:
-        """A webhook that says: delivered."""
+    def status(self, provider_message_id: str, message_id: str) -> WebhookRequest:
+        """A genuine webhook that says: delivered."""
 
 
 class CloudApiHarness:
@@ -113,27 +110,25 @@ class CloudApiHarness:
         found = request.json.get("context", {}).get("message_id")
         return None if found is None else str(found)
 
-    def sign(self, body: bytes) -> Mapping[str, str]:
-        return meta.signature(body)
+    def webhook(self, body: bytes) -> WebhookRequest:
+        return meta.request(body)
 
-    def inbound(self, provider_message_id: str, *, hidden: bool = False) -> bytes:
+    def inbound(self, provider_message_id: str, *, hidden: bool = False) -> WebhookRequest:
         sent = meta.inbound(id=provider_message_id)
         if hidden:
             del sent["from"]
-            return meta.messages(
-                sent, contacts=[{"profile": {"name": "Ana"}, "user_id": sent["from_user_id"]}]
-            )
-        return meta.messages(sent)
+            named = [{"profile": {"name": "Ana"}, "user_id": sent["from_user_id"]}]
+            return self.webhook(meta.messages(sent, contacts=named))
+        return self.webhook(meta.messages(sent))
 
-    def status(self, provider_message_id: str, message_id: str) -> bytes:
-        return meta.statuses(
-            {
-                "id": provider_message_id,
-                "status": "delivered",
-                "timestamp": "1795521600",
-                "biz_opaque_callback_data": message_id,
-            }
-        )
+    def status(self, provider_message_id: str, message_id: str) -> WebhookRequest:
+        said = {
+            "id": provider_message_id,
+            "status": "delivered",
+            "timestamp": "1795521600",
+            "biz_opaque_callback_data": message_id,
+        }
+        return self.webhook(meta.statuses(said))
 
 
 class Dialog360Harness(CloudApiHarness):
@@ -155,8 +150,9 @@ class Dialog360Harness(CloudApiHarness):
     def proves(self) -> Script:
         return answering(200, {"id": meta.NUMBER_ID, "health_status": {"can_send_message": "AVAILABLE"}})
 
-    def sign(self, body: bytes) -> Mapping[str, str]:
-        return {PROOF_HEADER: self.secrets[1]}
+    def webhook(self, body: bytes) -> WebhookRequest:
+        url = "https://wa.example.com/webhooks/dialog360/s1"
+        return WebhookRequest(url=url, headers={PROOF_HEADER: self.secrets[1]}, body=body)
 
 
 HARNESSES: tuple[Harness, ...] = (CloudApiHarness(), Dialog360Harness())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from wad.models import (
     Session,
     SessionId,
     Settings,
+    WebhookRequest,
 )
 
 NUMBER_ID = "106540352242922"
@@ -75,6 +77,12 @@ class Heard:
 
 def signature(body: bytes, secret: str = APP_SECRET) -> dict[str, str]:
     return {"X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+
+
+def request(body: bytes, headers: Mapping[str, str] | None = None) -> WebhookRequest:
+    """Signed, unless *headers* say otherwise."""
+    url = "https://wa.example.com/webhooks/cloud_api"
+    return WebhookRequest(url=url, headers=signature(body) if headers is None else headers, body=body)
 
 
 def webhook(value: Any, field: str = "messages", *, time: int | None = None) -> bytes:

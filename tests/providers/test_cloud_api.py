@@ -20,7 +20,7 @@ import trio
 from tests.providers import peer as wire
 from tests.providers.meta import APP_SECRET, NUMBER_ID, TOKEN, WAMID, Heard, message, session
 from tests.providers.peer import Exchange, Peer, Script, answering, serving
-from wad.errors import NotSupported, ProviderError, Scope, Verdict
+from wad.errors import ProviderError, Scope, Verdict
 from wad.models import Credentials, Session
 from wad.providers.base import Accepted, Connection, Group, GroupMember
 from wad.providers.cloud_api import CloudApi
@@ -487,17 +487,6 @@ async def test_a_group_that_the_number_is_not_in() -> None:
         assert (error.verdict, error.code) == (Verdict.REJECTED, "group_unknown")
         error = await w.fails(lambda: w.connection.group("g"), answering(200, {"subject": "no id"}))
         assert (error.verdict, error.code) == (Verdict.NOT_SENT, "provider_garbled")
-
-
-async def test_nothing_is_paired() -> None:
-    """There is no phone and no socket: disconnecting is nothing, and the rest is refused by name."""
-    async with world() as w:
-        await w.connection.disconnect()
-        for refused in (w.connection.logout(), w.connection.pairing_code("+5215512345678")):
-            with pytest.raises(NotSupported) as caught:
-                await refused
-            assert (caught.value.provider, caught.value.capability) == ("cloud_api", "pairing")
-        assert w.peer.received == []
 
 
 async def test_groups_that_never_end() -> None:

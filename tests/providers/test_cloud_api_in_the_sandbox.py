@@ -13,7 +13,7 @@ import trio
 from tests.providers.meta import PHONE, Heard, message, session
 from tests.providers.test_meta_send import CONTENTS
 from wad.errors import ProviderError, Verdict
-from wad.models import Address, InboundMessage, MessageState, StatusUpdate
+from wad.models import Address, InboundMessage, MessageState, StatusUpdate, WebhookRequest
 from wad.providers.base import Connection, WebhookEvent
 from wad.providers.cloud_api import CloudApi
 from wad.providers.http import Pools
@@ -50,9 +50,10 @@ class Town:
             return httpx.Response(200, text=request.url.params["hub.challenge"])
         assert self._kind.webhooks is not None
         secret = self._kind.webhook_secret(session(**CREDENTIALS))
-        if secret is None or not self._kind.webhooks.verify(request.headers, request.content, secret=secret):
+        told = WebhookRequest(url=str(request.url), headers=request.headers, body=request.content)
+        if secret is None or not self._kind.webhooks.verify(told, secret=secret):
             return httpx.Response(401)
-        self.events += self._kind.webhooks.parse(request.content)
+        self.events += self._kind.webhooks.parse(told)
         return httpx.Response(200)
 
     async def control(self, path: str, body: Any) -> Any:

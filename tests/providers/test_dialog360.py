@@ -72,7 +72,7 @@ async def test_its_webhooks_are_for_the_session_that_their_path_names() -> None:
         kind = Dialog360(Dialog360Config(), pools)
         assert kind.webhooks is not None
         found = kind.webhooks.parse(HARNESS.inbound("id-1")) + kind.webhooks.parse(
-            meta.webhook({"event": "DISABLED_UPDATE"}, "account_update")
+            meta.request(meta.webhook({"event": "DISABLED_UPDATE"}, "account_update"))
         )
         assert [event.account for event in found] == [None, None]
         assert isinstance(found[1].event, AccountEvent)

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from tests.house import House
 from wad.errors import NotFound, Unauthorized
 from wad.events import InboundDuplicate, MessageReceived
-from wad.models import AccountEvent, Credentials, InboxItem, SessionId
+from wad.models import AccountEvent, Credentials, InboxItem, SessionId, WebhookRequest
 from wad.providers.cloud_api import CloudApi
 from wad.providers.http import Pools
 from wad.providers.meta.account import MetaConfig
@@ -80,9 +80,10 @@ async def number(sessions: Sessions, name: str, number_id: str, **credentials: s
 async def take(
     sessions: Sessions, body: bytes, secret: str = APP_SECRET, session_id: str | None = None
 ) -> WebhookResult:
-    return await sessions.webhooks.take(
-        "cloud_api", SessionId(session_id) if session_id else None, signed(body, secret), body
+    request = WebhookRequest(
+        url="https://wa.example.com/webhooks/cloud_api", headers=signed(body, secret), body=body
     )
+    return await sessions.webhooks.take("cloud_api", SessionId(session_id) if session_id else None, request)
 
 
 def received(house: House) -> list[tuple[str, str]]:

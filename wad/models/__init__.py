@@ -24,6 +24,7 @@ from wad.models.inbound import (
     InboxState,
     Media,
     Person,
+    WebhookRequest,
 )
 from wad.models.outbound import (
     OPEN,
@@ -94,6 +95,7 @@ __all__ = [
     "StatusUpdate",
     "Step",
     "StoredEvent",
+    "WebhookRequest",
     "concerns",
     "new_message_id",
     "new_rev",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
@@ -49,6 +50,14 @@ class AccountEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
 
 
 Inbound: TypeAlias = InboundMessage | StatusUpdate | AccountEvent
+
+
+class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider sent to one of wad's webhooks."""
+
+    url: str  # as the provider knows it: `http.public_url` with the path and the query as they came
+    headers: Mapping[str, str]
+    body: bytes  # as it came: what was signed
 
 
 class InboxState(StrEnum):

@@ -16,14 +16,15 @@ One that keeps a socket tells what happens to it: `pairing`, `proven`, `alive`, 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
+import trio
 
 from wad.errors import FieldError, ProviderError
-from wad.models import Address, Content, Inbound, OutboundMessage, Session, SessionId
+from wad.models import Address, Content, Inbound, OutboundMessage, Session, SessionId, WebhookRequest
 
 
 class Capabilities(msgspec.Struct, frozen=True, rename="camel"):
@@ -144,6 +145,8 @@ class Link(Protocol):
 
 
 class Connection(Protocol):
+    """A living session's line to its provider. What a kind has no capability for is never asked of it."""
+
     async def connect(self) -> Proof | None:
         """Prove that the account can be used. Touches the network. What is connected already is proven again.
 
@@ -151,29 +154,44 @@ class Connection(Protocol):
         cancelled, and called again.
         """
 
-    async def disconnect(self) -> None:
-        """Let go of the socket, if there is one, and keep the pairing; `connect` may follow. Never fails."""
-
-    async def logout(self) -> None:
-        """Unpair: the other side forgets this device. Whoever asked removes the keys."""
-
-    async def pairing_code(self, phone_number: str) -> str:
-        """The code to type into the phone with *phone_number* (E.164), while the session is pairing."""
-
     async def send(self, message: OutboundMessage) -> Accepted:
         """Hand *message* over, once. Media ids in its content are the provider's own."""
 
-    async def mark_read(self, provider_message_id: str, *, typing: bool) -> None: ...
+    async def disconnect(self) -> None:
+        """Let go of the socket, if there is one, and keep the pairing; `connect` may follow. Never fails."""
+        await trio.lowlevel.checkpoint()
 
-    async def groups(self) -> list[Group]: ...
+    # --- what a kind has a capability for ---
+
+    async def logout(self) -> None:
+        """Unpair: the other side forgets this device. Whoever asked removes the keys."""
+        raise _lacking("pairing")
+
+    async def pairing_code(self, phone_number: str) -> str:
+        """The code to type into the phone with *phone_number* (E.164), while the session is pairing."""
+        raise _lacking("pairing")
+
+    async def mark_read(self, provider_message_id: str, *, typing: bool) -> None:
+        raise _lacking("readReceipts")
+
+    async def groups(self) -> list[Group]:
+        raise _lacking("groups")
 
     async def group(self, group_id: str) -> Group:
         """One group, with its members. REJECTED with code `group_unknown` where it is in no such group."""
+        raise _lacking("groups")
 
     async def upload(self, data: bytes, *, mime_type: str, filename: str | None) -> str:
         """Store a file with the provider; its media id comes back."""
+        raise _lacking("mediaUpload")
 
-    def download(self, provider_media_id: str) -> AbstractAsyncContextManager[MediaContent]: ...
+    def download(self, provider_media_id: str) -> AbstractAsyncContextManager[MediaContent]:
+        raise _lacking("media")
+
+
+def _lacking(capability: str) -> AssertionError:
+    """A bug: the caller asks the kind's capabilities first."""
+    return AssertionError(f"the connection was asked for {capability!r}, which its kind does not declare")
 
 
 class WebhookEvent(msgspec.Struct, frozen=True):
@@ -190,11 +208,14 @@ class WebhookEvent(msgspec.Struct, frozen=True):
 class Webhooks(Protocol):
     """Verify, then parse, then hand over: the provider does the first two."""
 
-    def verify(self, headers: Mapping[str, str], body: bytes, *, secret: str) -> bool:
-        """Whether *body* was signed with *secret*. Over the raw bytes, in constant time, never raising."""
+    #: What a stored request is answered with, where the provider reads it: a media type and a body.
+    receipt: tuple[str, bytes] | None = None
 
-    def parse(self, body: bytes) -> list[WebhookEvent]:
-        """Every message, status and change of *body*. Unknown ones become `AccountEvent`s.
+    def verify(self, request: WebhookRequest, *, secret: str) -> bool:
+        """Whether *request* was signed with *secret*. Over the raw bytes, in constant time, never raising."""
+
+    def parse(self, request: WebhookRequest) -> list[WebhookEvent]:
+        """Every message, status and change of *request*. Unknown ones become `AccountEvent`s.
 
         Raises InvalidRequest where the bytes are not what the provider sends at all (not JSON, no entries).
         """
@@ -203,10 +224,11 @@ class Webhooks(Protocol):
 class ProviderKind(Protocol):
     name: str
     capabilities: Capabilities
-    webhooks: Webhooks | None
+    webhooks: Webhooks | None = None
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """What all its connections share, such as child processes: once a process, around all sessions' lives."""
+        return nullcontext()
 
     def check_credentials(self, credentials: Mapping[str, str]) -> list[FieldError]:
         """What is missing, unknown or malformed; pointers start at `/credentials`."""
@@ -218,13 +240,16 @@ class ProviderKind(Protocol):
         """
 
     def account_of(self, credentials: Mapping[str, str]) -> str | None:
-        """What its webhooks name a session by (Meta: the phone number id)."""
+        """What its webhooks name a session by (Meta: the phone number id); None where their path does."""
+        return None
 
     def webhook_secret(self, session: Session | None) -> str | None:
         """The secret that signs the session's webhooks: its own, else (and for None) the configured one."""
+        return None
 
     def verify_token(self, session: Session | None) -> str | None:
         """The token of the GET handshake: the session's own, else the configured one."""
+        return None
 
     def open(self, session: Session, link: Link) -> AbstractAsyncContextManager[Connection]:
         """A connection for *session*. Cheap and without network: loading is not connecting."""

@@ -6,12 +6,11 @@ host, and webhooks that nobody signs. They carry a header instead, which the own
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-from wad.models import Session
+from wad.models import Session, WebhookRequest
 from wad.providers.base import WebhookEvent, Webhooks
 from wad.providers.http import ATTEMPT
 from wad.providers.meta.account import Account
@@ -39,11 +38,11 @@ class Dialog360Config(msgspec.Struct, frozen=True, kw_only=True):
 class Dialog360Webhooks(MetaWebhooks):
     """Meta's envelope, for the one session that its path names: no credential says its phone number id."""
 
-    def verify(self, headers: Mapping[str, str], body: bytes, *, secret: str) -> bool:
-        return bool(secret) and same(header(headers, PROOF_HEADER.lower()), secret)
+    def verify(self, request: WebhookRequest, *, secret: str) -> bool:
+        return bool(secret) and same(header(request.headers, PROOF_HEADER.lower()), secret)
 
-    def parse(self, body: bytes) -> list[WebhookEvent]:
-        return [WebhookEvent(account=None, event=event.event) for event in super().parse(body)]
+    def parse(self, request: WebhookRequest) -> list[WebhookEvent]:
+        return [WebhookEvent(account=None, event=event.event) for event in super().parse(request)]
 
 
 class Dialog360(MetaKind[Dialog360Config]):
@@ -51,15 +50,8 @@ class Dialog360(MetaKind[Dialog360Config]):
     known_credentials = _CREDENTIALS
     webhooks: Webhooks | None = Dialog360Webhooks()
 
-    def account_of(self, credentials: Mapping[str, str]) -> str | None:
-        return None
-
     def webhook_secret(self, session: Session | None) -> str | None:
         return session.credentials.get("webhookSecret") if session is not None else None
-
-    def verify_token(self, session: Session | None) -> str | None:
-        """360dialog shakes no hands."""
-        return None
 
     def _account(self, session: Session) -> Account:
         key = session.credentials.get("apiKey", "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import msgspec
@@ -30,6 +30,7 @@ from wad.models import (
     Session,
     SessionId,
     StatusUpdate,
+    WebhookRequest,
     new_message_id,
     new_rev,
     next_seq,
@@ -64,10 +65,14 @@ class WebhookDesks:
         return self._desk(provider).handshake(self._addressed(provider, session_id), token)
 
     async def take(
-        self, provider: str, session_id: SessionId | None, headers: Mapping[str, str], body: bytes
+        self, provider: str, session_id: SessionId | None, request: WebhookRequest
     ) -> WebhookResult:
         """Verify, parse and store. Raises Unauthorized, NotFound, StoreUnavailable."""
-        return await self._desk(provider).take(self._addressed(provider, session_id), headers, body)
+        return await self._desk(provider).take(self._addressed(provider, session_id), request)
+
+    def receipt(self, provider: str) -> tuple[str, bytes] | None:
+        """What a stored request of *provider* is answered with, where it reads the answer (`Webhooks.receipt`)."""
+        return self._desk(provider).webhooks.receipt
 
     async def adopt(self, stray: InboxItem) -> None:
         """Give what came for nobody to the session that has its account by now. Raises NotFound."""
@@ -113,18 +118,20 @@ class _Desk:
         expected = {self._kind.verify_token(session) for session in sessions} - {None}
         return any(hmac.compare_digest(str(one).encode(), token.encode()) for one in expected)
 
-    async def take(
-        self, actor: SessionActor | None, headers: Mapping[str, str], body: bytes
-    ) -> WebhookResult:
-        """Store everything in *body*. On return it is on disk.
+    @property
+    def webhooks(self) -> Webhooks:
+        """Raises NotFound where the kind has none."""
+        if self._kind.webhooks is None:
+            raise NotFound(f"{self._kind.name} has no webhooks")
+        return self._kind.webhooks
+
+    async def take(self, actor: SessionActor | None, request: WebhookRequest) -> WebhookResult:
+        """Store everything in *request*. On return it is on disk.
 
         Raises Unauthorized (bad signature), StoreUnavailable. What is signed, but is not what the provider
         sends at all, is stored as it is: refusing it would only bring it back for days.
         """
-        webhooks = self._kind.webhooks
-        if webhooks is None:
-            raise NotFound(f"{self._kind.name} has no webhooks")
-        events, secrets = self._verified(webhooks, actor, headers, body)
+        events, secrets = self._verified(self.webhooks, actor, request)
         routed: dict[SessionId, list[Inbound]] = defaultdict(list)
         strays: list[WebhookEvent] = []
         actors: dict[SessionId, SessionActor] = {}
@@ -141,22 +148,22 @@ class _Desk:
         return _counted(event.event for event in events)
 
     def _verified(
-        self, webhooks: Webhooks, actor: SessionActor | None, headers: Mapping[str, str], body: bytes
+        self, webhooks: Webhooks, actor: SessionActor | None, request: WebhookRequest
     ) -> tuple[list[WebhookEvent], set[str]]:
-        """The events of *body*, and the secrets that it proves knowledge of."""
+        """The events of *request*, and the secrets that it proves knowledge of."""
         configured = self._kind.webhook_secret(actor.session if actor else None)
-        proven = {s for s in (configured,) if s is not None and webhooks.verify(headers, body, secret=s)}
+        proven = {s for s in (configured,) if s is not None and webhooks.verify(request, secret=s)}
         try:
-            events = webhooks.parse(body)
+            events = webhooks.parse(request)
         except InvalidRequest as error:
             if not proven:
                 raise Unauthorized("the signature does not fit the body", code="bad_signature") from error
-            return [WebhookEvent(account=None, event=_unparseable(body, error))], proven
+            return [WebhookEvent(account=None, event=_unparseable(request.body, error))], proven
         if actor is None:
             named = {event.account for event in events} - {None}
             own = {self._secret_of(to) for account in named for to in self._by_account(str(account))}
             others = own - proven - {configured, None}
-            proven |= {s for s in others if s is not None and webhooks.verify(headers, body, secret=s)}
+            proven |= {s for s in others if s is not None and webhooks.verify(request, secret=s)}
         if not proven:
             raise Unauthorized("the signature does not fit the body", code="bad_signature")
         return events, proven

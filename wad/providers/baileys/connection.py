@@ -30,7 +30,7 @@ from wad.providers.baileys.jids import Key, bare, jid_of, phone_of, user_of
 from wad.providers.baileys.people import People
 from wad.providers.baileys.shelf import MOST_BYTES, Shelf, reading
 from wad.providers.baileys.telling import Telling
-from wad.providers.base import Accepted, Group, Link, MediaContent, Pairing, Proof
+from wad.providers.base import Accepted, Connection, Group, Link, MediaContent, Pairing, Proof
 
 log: Final = logging.getLogger("wad.providers.baileys")
 
@@ -80,7 +80,7 @@ class _Attempt:
         self.error: ProviderError | None = None
 
 
-class BaileysConnection:
+class BaileysConnection(Connection):
     """A living session's. Only its actor calls it; only its bridge calls `happened`, `asked` and `dropped`."""
 
     def __init__(

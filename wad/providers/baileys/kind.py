@@ -18,7 +18,7 @@ from wad.providers.baileys import content as contents
 from wad.providers.baileys.bridges import BridgeConfig, Bridges
 from wad.providers.baileys.connection import BaileysConnection, Settings, wire_name
 from wad.providers.baileys.shelf import SWEEP_EVERY, Shelf
-from wad.providers.base import Connection, Link, Webhooks
+from wad.providers.base import Connection, Link, ProviderKind
 from wad.providers.place import Place
 
 
@@ -40,12 +40,11 @@ class BaileysConfig(msgspec.Struct, frozen=True, kw_only=True):
         return major, minor, patch
 
 
-class Baileys:
+class Baileys(ProviderKind):
     """The kind: one a process, with the bridges and the files that all its sessions share."""
 
     name = "baileys"
     capabilities = contents.CAPABILITIES
-    webhooks: Webhooks | None = None
 
     def __init__(self, config: BaileysConfig, place: Place) -> None:
         self.shelf = Shelf(place.data_dir / "baileys", place.pools)
@@ -88,15 +87,6 @@ class Baileys:
 
     def check_send(self, to: Address, content: Content) -> list[FieldError]:
         return contents.check_send(self.name, to, content)
-
-    def account_of(self, credentials: Mapping[str, str]) -> str | None:
-        return None  # it has no webhooks
-
-    def webhook_secret(self, session: Session | None) -> str | None:
-        return None
-
-    def verify_token(self, session: Session | None) -> str | None:
-        return None
 
     @asynccontextmanager
     async def open(self, session: Session, link: Link) -> AsyncIterator[Connection]:

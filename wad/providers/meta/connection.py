@@ -12,11 +12,10 @@ from typing import Any, Final, TypeVar
 
 import httpx
 import msgspec
-import trio
 
-from wad.errors import NotSupported, ProviderError, Verdict
+from wad.errors import ProviderError, Verdict
 from wad.models import OutboundMessage
-from wad.providers.base import Accepted, Group, GroupMember, Link, MediaContent, Proof
+from wad.providers.base import Accepted, Connection, Group, GroupMember, Link, MediaContent, Proof
 from wad.providers.http import UPLOAD, Answer, Origin, Pools, call, request, stream
 from wad.providers.meta import errors
 from wad.providers.meta.account import Account
@@ -46,7 +45,7 @@ class _Place(msgspec.Struct, frozen=True):
     sha256: str | None
 
 
-class MetaConnection:
+class MetaConnection(Connection):
     """A session's connection. It holds no socket: the pools do."""
 
     def __init__(self, account: Account, pools: Pools, link: Link) -> None:
@@ -77,16 +76,6 @@ class MetaConnection:
         raise ProviderError(
             Verdict.NEEDS_PERSON, refused.detail, code="number_unknown", provider_code=refused.provider_code
         )
-
-    async def disconnect(self) -> None:
-        """There is no socket to let go of: the pools hold them, for all sessions."""
-        await trio.lowlevel.checkpoint()
-
-    async def logout(self) -> None:
-        raise NotSupported(self._account.provider, "pairing")
-
-    async def pairing_code(self, phone_number: str) -> str:
-        raise NotSupported(self._account.provider, "pairing")
 
     async def send(self, message: OutboundMessage) -> Accepted:
         return await self._post("send", body_of(message), self._accepted)

@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from wad.errors import FieldError
 from wad.models import Address, Content, Session, SessionId
-from wad.providers.base import Capabilities, Connection, Link
+from wad.providers.base import Capabilities, Connection, Link, ProviderKind
 from wad.providers.http import Pools
 from wad.providers.meta import limits
 from wad.providers.meta.account import Account
@@ -19,10 +19,9 @@ from wad.providers.meta.credentials import Credential, check
 ConfigT = TypeVar("ConfigT")
 
 
-class MetaKind(ABC, Generic[ConfigT]):
+class MetaKind(ProviderKind, ABC, Generic[ConfigT]):
     """`config` is the operator's word; a session's credentials and settings come before it."""
 
-    name: str
     known_credentials: ClassVar[Mapping[str, Credential]]
     capabilities: Capabilities = limits.CAPABILITIES
 
@@ -35,10 +34,6 @@ class MetaKind(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def _account(self, session: Session) -> Account: ...
-
-    def running(self) -> AbstractAsyncContextManager[None]:
-        """Its connections share the pools, and those are not its own."""
-        return nullcontext()
 
     def check_credentials(self, credentials: Mapping[str, str]) -> list[FieldError]:
         return check(credentials, self.known_credentials)

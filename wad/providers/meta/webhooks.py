@@ -17,8 +17,8 @@ from typing import Any, Final
 import msgspec
 
 from wad.errors import InvalidRequest
-from wad.models import AccountEvent, Inbound, utc_now
-from wad.providers.base import WebhookEvent
+from wad.models import AccountEvent, Inbound, WebhookRequest, utc_now
+from wad.providers.base import WebhookEvent, Webhooks
 from wad.providers.meta.inbound import Contacts, message_of, status_of
 from wad.providers.meta.probe import phone
 
@@ -56,16 +56,16 @@ def header(headers: Mapping[str, str], name: str) -> str | None:
     return next((value for key, value in headers.items() if key.lower() == name), None)
 
 
-class MetaWebhooks:
+class MetaWebhooks(Webhooks):
     """The envelope of the whole family. Who does not sign as Meta does has a `verify` of its own."""
 
-    def verify(self, headers: Mapping[str, str], body: bytes, *, secret: str) -> bool:
-        """Whether `X-Hub-Signature-256` is the HMAC-SHA256 of the raw *body*: Meta escapes before it signs."""
-        expected = "sha256=" + hmac.digest(secret.encode(), body, hashlib.sha256).hex()
-        return bool(secret) and same(header(headers, "x-hub-signature-256"), expected)
+    def verify(self, request: WebhookRequest, *, secret: str) -> bool:
+        """Whether `X-Hub-Signature-256` is the HMAC-SHA256 of the raw body: Meta escapes before it signs."""
+        expected = "sha256=" + hmac.digest(secret.encode(), request.body, hashlib.sha256).hex()
+        return bool(secret) and same(header(request.headers, "x-hub-signature-256"), expected)
 
-    def parse(self, body: bytes) -> list[WebhookEvent]:
-        envelope = _decoded(body)
+    def parse(self, request: WebhookRequest) -> list[WebhookEvent]:
+        envelope = _decoded(request.body)
         entries = envelope.get("entry") if isinstance(envelope, dict) else None
         if not isinstance(entries, list):
             raise InvalidRequest("not a webhook of Meta's: it has no entries")
