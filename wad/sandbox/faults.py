@@ -132,7 +132,7 @@ Fault: TypeAlias = RequestFault | EventFault
 
 Operation: TypeAlias = Literal[
     "messages", "read", "media.upload", "media.url", "media.download", "media.delete",
-    "number", "groups", "group", "account", "webhook", "*",
+    "number", "groups", "group", "account", "message", "list", "content", "webhook", "*",
 ]  # fmt: skip
 
 

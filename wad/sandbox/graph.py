@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 import trio
@@ -12,9 +12,9 @@ from quart import Blueprint, Response, g, request
 from werkzeug.routing import BaseConverter
 
 from wad.sandbox.errors import GraphError, unknown_object
-from wad.sandbox.faults import Cut, Delay, Drip, Error, Garbage, Hang, Http, RequestFault, Truncate
+from wad.sandbox.faults import Cut, Delay, Error, Garbage, Hang, Http, RequestFault
 from wad.sandbox.network import Number
-from wad.sandbox.wire import FAULT_KEY
+from wad.sandbox.spoiled import in_front, spoiled
 
 if TYPE_CHECKING:
     from wad.sandbox.sandbox import Sandbox
@@ -62,9 +62,9 @@ class Graph:
         if sandbox.settings.latency:
             await trio.sleep(sandbox.settings.latency)
         if fault is not None and getattr(fault, "after", "before") == "before":
-            spoiled = await self._before(fault, entry)
-            if spoiled is not None:
-                return spoiled
+            spoilt = await self._before(fault, entry)
+            if spoilt is not None:
+                return spoilt
         try:
             self._check_version()
             answer = await act()
@@ -73,9 +73,9 @@ class Graph:
         if operation != "messages":
             self._record(entry, 200)
         if fault is not None and getattr(fault, "after", "before") == "accept":
-            spoiled = await self._after(fault)
-            if spoiled is not None:
-                return spoiled
+            spoilt = await spoiled(fault)
+            if spoilt is not None:
+                return spoilt
         return answered(200, answer) if isinstance(answer, dict) else answer
 
     async def _before(self, fault: RequestFault, entry: dict[str, Any]) -> Response | None:
@@ -99,29 +99,11 @@ class Graph:
                 return self._refusal(error, entry)
             case Http():
                 self._record(entry, fault.status)
-                return _in_front(fault)
+                return in_front(fault)
             case Hang() | Cut() | Garbage():
                 self._record(entry, None)
-                return await self._after(fault)
+                return await spoiled(fault)
             case _:  # the network's own doing: `Traffic.send` knows them
-                return None
-
-    async def _after(self, fault: RequestFault) -> Response | None:
-        match fault:
-            case Hang():
-                await trio.sleep_forever()
-                raise AssertionError("slept for ever, and woke")
-            case Delay():
-                await trio.sleep(fault.seconds)
-                return None
-            case Http():
-                return _in_front(fault)
-            case Garbage():
-                return Response(fault.body.encode("latin-1", "replace"), 200, content_type="application/json")
-            case Cut() | Truncate() | Drip():
-                cast("dict[str, Any]", request.scope)[FAULT_KEY] = fault
-                return None if not isinstance(fault, Cut) else Response(b"", 200)
-            case _:
                 return None
 
     def _record(self, entry: dict[str, Any], status: int | None, error: GraphError | None = None) -> None:
@@ -190,18 +172,6 @@ def answered(status: int, body: Answer, headers: dict[str, str] | None = None) -
         {"facebook-api-version": "v26.0", **(headers or {})},
         content_type="application/json; charset=UTF-8",
     )
-
-
-def _in_front(fault: Http) -> Response:
-    """What a load balancer says."""
-    if fault.body is not None:
-        body, kind = fault.body, "text/html" if fault.html else "text/plain"
-    elif fault.html:
-        body = f"<!DOCTYPE html><html><head><title>{fault.status}</title></head><body>Sorry, something went wrong.</body></html>"
-        kind = "text/html"
-    else:
-        body, kind = "", "text/plain"
-    return Response(body, fault.status, fault.headers, content_type=kind)
 
 
 async def parameters() -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Inbound(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_field
     timestamp: float | None = None
 
 
-_MADE_UP: Final[dict[str, Any]] = {
+MADE_UP: Final[dict[str, Any]] = {
     "text": {"body": "Hola"},
     "location": {
         "latitude": 19.4326,
@@ -110,7 +110,7 @@ def receive(sandbox: Sandbox, given: Inbound) -> tuple[Message, str, Customer]:
     """Let the customer send it. `ValueError` says what is wrong with *given*."""
     number = sandbox.number(given.phone_number_id)
     customer = sandbox.person(given.sender)
-    type_ = _type_of(given)
+    type_ = type_of(given)
     group = None
     if given.group_id is not None:
         group = sandbox.network.groups.get(given.group_id)
@@ -121,9 +121,9 @@ def receive(sandbox: Sandbox, given: Inbound) -> tuple[Message, str, Customer]:
     if isinstance(value, str):
         value = {"body": value}
     if value is None:
-        value = _MADE_UP.get(type_)
+        value = MADE_UP.get(type_)
     if type_ in MEDIA_TYPES:
-        value = _media(sandbox, number, type_, dict(value or {}))
+        value = described_media(sandbox, number, type_, dict(value or {}))
     if value is None:
         raise ValueError(f"a message of type {type_} needs its object {type_!r}")
     _react(sandbox, type_, value)
@@ -153,7 +153,8 @@ def receive(sandbox: Sandbox, given: Inbound) -> tuple[Message, str, Customer]:
     return message, event_id, customer
 
 
-def _type_of(given: Inbound) -> str:
+def type_of(given: Inbound) -> str:
+    """What is said, or the one object that is given."""
     objects = [name for name in InboundType.__args__ if getattr(given, name) is not None]  # type: ignore[attr-defined]
     if given.type is not None:
         wrong = [name for name in objects if name != given.type]
@@ -165,7 +166,7 @@ def _type_of(given: Inbound) -> str:
     return str(objects[0])
 
 
-def _media(sandbox: Sandbox, number: Number, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+def described_media(sandbox: Sandbox, number: Number, kind: str, value: dict[str, Any]) -> dict[str, Any]:
     """Store the file (`data` in base64, a media id that exists, or a sample) and describe it as webhooks do."""
     encoded, mime_type = value.pop("data", None), value.pop("mime_type", None)
     if "id" in value:
@@ -238,7 +239,7 @@ def press(sandbox: Sandbox, given: Press) -> tuple[Message, str, Customer]:
         customer = sandbox.person(given.sender)
     if customer is None:
         raise ValueError("say who presses: the message went to a group")
-    type_, value = _pressed(message, given.id)
+    type_, value = pressed_of(message, given.id)
     written, event_id = sandbox.traffic.write(
         number,
         customer,
@@ -250,7 +251,8 @@ def press(sandbox: Sandbox, given: Press) -> tuple[Message, str, Customer]:
     return written, event_id, customer
 
 
-def _pressed(message: Message, pressed: str) -> tuple[str, dict[str, Any]]:
+def pressed_of(message: Message, pressed: str) -> tuple[str, dict[str, Any]]:
+    """The type and object of the message that pressing it makes."""
     content = message.content
     if message.type == "template":
         for button in content["buttons"]:
