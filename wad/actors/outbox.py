@@ -171,7 +171,7 @@ class Outbox:
         self._add(
             Pending(
                 message.message_id,
-                message.chat,
+                message.lane,
                 message.seq,
                 message.created_at,
                 message.priority,
@@ -259,7 +259,7 @@ class Outbox:
             return
         clock = trio.current_time()
         pause = self.breaker.wait(clock) or self.limiter.reserve(
-            message.chat,
+            message.lane,
             clock,
             group=message.to.group_id is not None,
             # Meta does not say which category a template has when it is sent; what goes out in bulk is marketing.
@@ -309,7 +309,7 @@ class Outbox:
         else:
             now = trio.current_time()
             self.breaker.record(permit, ok=True, seconds=now - started, now=now)
-            self.limiter.sent(sending.chat, now)
+            self.limiter.sent(sending.lane, now)
             await self._took(item, sending, accepted)
 
     async def _took(self, item: Pending, sending: OutboundMessage, accepted: Accepted) -> None:
@@ -355,7 +355,7 @@ class Outbox:
             case Scope.NUMBER:
                 self.limiter.slow(clock, retry_after=error.retry_after)
             case Scope.PAIR | Scope.GROUP:
-                self.limiter.delay_pair(message.chat, clock, retry_after=error.retry_after)
+                self.limiter.delay_pair(message.lane, clock, retry_after=error.retry_after)
             case Scope.ACCOUNT:
                 self.limiter.pause(clock + (error.retry_after or 60.0))
             case Scope.MARKETING:

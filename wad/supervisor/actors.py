@@ -128,7 +128,7 @@ class Actors:
             [
                 actor
                 for actor in self
-                if actor.session.desired_state is DesiredState.CONNECTED and not actor.stays
+                if actor.session.desired_state is DesiredState.CONNECTED and not actor.connecting.stays
             ]
         )
         for _ in range(int(self._services.connecting.total_tokens)):

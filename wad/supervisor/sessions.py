@@ -189,7 +189,7 @@ class Sessions:
         ):
             actor.retune()
             if (after.provider, after.credentials) != (before.provider, before.credentials):
-                actor.unproven()
+                actor.connecting.unproven()
             await self._reopen(actor)
         return actor.session
 

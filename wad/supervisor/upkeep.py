@@ -37,7 +37,7 @@ async def _keep_proofs_fresh(services: Services, actors: Actors) -> None:
         pause = every / (len(connected) + 1)
         for actor in connected:
             await trio.sleep(pause)
-            if actor.proof_age > every:
+            if actor.connecting.proof_age > every:
                 await actors.ask_quietly(actor, Probe())
         await trio.sleep(pause)
 
