@@ -54,14 +54,27 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sandbox": {"node"},
 }
 
+#: What every provider over HTTP may use.
+TOOLS = {
+    "providers.base",
+    "providers.credentials",
+    "providers.http",
+    "providers.rules",
+    "providers.webhooks",
+}
+
 #: Within a room: a module, and what of its own room it may import.
 INSIDE: dict[str, set[str]] = {
     "providers.base": set(),
     "providers.pools": set(),
     "providers.http": {"providers.base", "providers.pools"},
-    "providers.meta": {"providers.base", "providers.http", "providers.meta"},
-    "providers.cloud_api": {"providers.base", "providers.http", "providers.meta"},
-    "providers.dialog360": {"providers.base", "providers.http", "providers.meta"},
+    "providers.credentials": set(),
+    "providers.rules": {"providers.base", "providers.http"},
+    "providers.webhooks": set(),
+    "providers.meta": TOOLS | {"providers.meta"},
+    "providers.cloud_api": TOOLS | {"providers.meta"},
+    "providers.dialog360": TOOLS | {"providers.meta"},
+    "providers.twilio": TOOLS | {"providers.place", "providers.twilio"},
     "store.base": set(),
     "store.tables": {"store.base"},
     "store.memory": {"store.base", "store.tables"},
@@ -72,6 +85,7 @@ INSIDE: dict[str, set[str]] = {
     "actors.limiter": set(),
     "actors.mailbox": set(),
     "supervisor.policy": set(),
+    "supervisor.balancer": set(),
 }
 
 #: A library, and the only places that know it.
@@ -84,6 +98,7 @@ LIBRARIES: dict[str, set[str]] = {
     "prometheus_client": {"metrics", "gauges"},
     "structlog": {"log"},
     "click": {"cli"},
+    "twilio": {"providers.twilio"},
     "cryptography": {"secrets", "sandbox.web.certificate"},
     "asyncio": set(),
 }
@@ -97,6 +112,7 @@ SYNCHRONOUS = (
     "actors.breaker",
     "actors.limiter",
     "supervisor.policy",
+    "supervisor.balancer",
 )
 
 

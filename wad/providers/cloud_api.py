@@ -9,8 +9,8 @@ from typing import Final
 
 from wad.models import Session
 from wad.providers.base import Webhooks
+from wad.providers.credentials import Credential, digits, printable
 from wad.providers.meta.account import Account, MetaConfig
-from wad.providers.meta.credentials import Credential, digits, printable
 from wad.providers.meta.kind import MetaKind
 from wad.providers.meta.probe import FIELDS, LEAST_FIELDS
 from wad.providers.meta.webhooks import MetaWebhooks

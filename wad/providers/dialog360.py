@@ -12,11 +12,12 @@ import msgspec
 
 from wad.models import Session, WebhookRequest
 from wad.providers.base import WebhookEvent, Webhooks
+from wad.providers.credentials import Credential, printable
 from wad.providers.http import ATTEMPT
 from wad.providers.meta.account import Account
-from wad.providers.meta.credentials import Credential, printable
 from wad.providers.meta.kind import MetaKind
-from wad.providers.meta.webhooks import MetaWebhooks, header, same
+from wad.providers.meta.webhooks import MetaWebhooks
+from wad.providers.webhooks import header, same
 
 #: The header that a session's webhooks carry; its value is the session's `webhookSecret`.
 PROOF_HEADER: Final = "X-Secret"

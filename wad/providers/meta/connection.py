@@ -21,6 +21,7 @@ from wad.providers.meta import errors
 from wad.providers.meta.account import Account
 from wad.providers.meta.probe import proof_of
 from wad.providers.meta.send import body_of, read_body
+from wad.providers.rules import garbled, object_of
 
 T = TypeVar("T")
 
@@ -199,11 +200,11 @@ class MetaConnection(Connection):
 
     def _object(self, answer: Answer) -> dict[str, Any]:
         """A success's JSON object; anything else is raised as what it means."""
-        decoded = errors.object_of(answer.body)
+        decoded = object_of(answer.body)
         if not 200 <= answer.status < 300 or (decoded is not None and "error" in decoded):
             raise self._refused(answer)
         if decoded is None:
-            raise errors.garbled(answer)
+            raise garbled(answer)
         return decoded
 
     def _accepted(self, answer: Answer) -> Accepted:
@@ -212,12 +213,12 @@ class MetaConnection(Connection):
                 note = more.get("message_status", "accepted")
                 return Accepted(message_id, None if note == "accepted" else str(note))
             case _:
-                raise errors.garbled(answer)
+                raise garbled(answer)
 
     def _proof(self, answer: Answer) -> Proof:
         proof = proof_of(self._object(answer))
         if not proof.data:  # JSON, but of somebody else: a hotel's network, a proxy
-            raise errors.garbled(answer)
+            raise garbled(answer)
         return proof
 
     def _media_id(self, answer: Answer) -> str:
@@ -225,7 +226,7 @@ class MetaConnection(Connection):
             case {"id": str(media_id)} if media_id:
                 return media_id
             case _:
-                raise errors.garbled(answer)
+                raise garbled(answer)
 
     def _place(self, answer: Answer) -> _Place:
         match self._object(answer):
@@ -238,7 +239,7 @@ class MetaConnection(Connection):
                     sha256 if isinstance(sha256, str) else None,
                 )
             case _:
-                raise errors.garbled(answer)
+                raise garbled(answer)
 
     def _file_refused(self, answer: Answer) -> ProviderError:
         if answer.status == httpx.codes.NOT_FOUND:
@@ -248,7 +249,7 @@ class MetaConnection(Connection):
     def _one_group(self, answer: Answer) -> Group:
         item = self._object(answer)
         if not isinstance(item.get("id"), str):
-            raise errors.garbled(answer)
+            raise garbled(answer)
         return _group(item)
 
     def _group_page(self, answer: Answer) -> tuple[list[Group], str | None]:
@@ -258,7 +259,7 @@ class MetaConnection(Connection):
         if isinstance(listed, dict):
             listed = listed.get("groups")
         if not isinstance(listed, list):
-            raise errors.garbled(answer)
+            raise garbled(answer)
         after: str | None = None
         match page.get("paging"):
             case {"next": str(), "cursors": {"after": str(cursor)}}:

@@ -10,11 +10,11 @@ from typing import ClassVar, Generic, TypeVar
 from wad.errors import FieldError
 from wad.models import Address, Content, Session, SessionId
 from wad.providers.base import Capabilities, Connection, Link, ProviderKind
+from wad.providers.credentials import Credential, check
 from wad.providers.http import Pools
 from wad.providers.meta import limits
 from wad.providers.meta.account import Account
 from wad.providers.meta.connection import MetaConnection
-from wad.providers.meta.credentials import Credential, check
 
 ConfigT = TypeVar("ConfigT")
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
-from math import isfinite
 from typing import Any, Final
 
 import msgspec
 
 from wad.errors import InvalidRequest
-from wad.models import AccountEvent, Inbound, WebhookRequest, utc_now
+from wad.models import Inbound, WebhookRequest, utc_now
 from wad.providers.base import WebhookEvent, Webhooks
 from wad.providers.meta.inbound import Contacts, message_of, status_of
 from wad.providers.meta.probe import phone
+from wad.providers.webhooks import header, is_plain, kept, same
 
 #: Meta's fields -> the type of event they make. All others are `provider.event`.
 _EVENT_TYPES: Final = {
@@ -40,20 +40,6 @@ _EVENT_TYPES: Final = {
 
 #: What every value of the field `messages` has besides the lists that are taken apart.
 _FRAME: Final = frozenset({"messaging_product", "metadata", "contacts", "messages", "statuses", "errors"})
-
-#: No reader that recurses is led deeper than this; Meta's own payloads have some eight levels.
-_DEPTH: Final = 32
-_INT: Final = 2**63
-
-
-def same(given: str | None, expected: str) -> bool:
-    """In constant time. As bytes: texts that are not ASCII would be an error."""
-    return given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
-
-
-def header(headers: Mapping[str, str], name: str) -> str | None:
-    """*name*, given in lower case, whatever case *headers* came in."""
-    return next((value for key, value in headers.items() if key.lower() == name), None)
 
 
 class MetaWebhooks(Webhooks):
@@ -92,7 +78,7 @@ def _decoded(body: bytes) -> Any:
 def _of_entry(entry: Any, now: datetime) -> Iterator[WebhookEvent]:
     changes = entry.get("changes") if isinstance(entry, dict) else None
     if not isinstance(changes, list):
-        yield WebhookEvent(None, _event("provider.event", {"entry": entry}))
+        yield WebhookEvent(None, kept("provider.event", {"entry": entry}))
         return
     business = entry.get("id")
     business = business if isinstance(business, str) else None
@@ -117,11 +103,11 @@ def _of_messages(value: dict[str, Any], place: _Place, now: datetime) -> Iterato
     found = False
     for message in _items(value.get("messages")):
         found = True
-        known = message_of(message, contacts) if isinstance(message, dict) and _is_plain(message) else None
+        known = message_of(message, contacts) if isinstance(message, dict) and is_plain(message) else None
         yield place.event(known) if known is not None else place.keep(message=message)
     for status in _items(value.get("statuses")):
         found = True
-        known_status = status_of(status, now) if isinstance(status, dict) and _is_plain(status) else None
+        known_status = status_of(status, now) if isinstance(status, dict) and is_plain(status) else None
         yield place.event(known_status) if known_status is not None else place.keep(status=status)
     for error in _items(value.get("errors")):
         found = True
@@ -162,31 +148,4 @@ class _Place:
     def keep(self, **what: Any) -> WebhookEvent:
         data = {"field": self.field, "wabaId": self.business, "time": self.time, **what}
         kind = _EVENT_TYPES.get(self.field or "", "provider.event")
-        return self.event(_event(kind, {key: part for key, part in data.items() if part is not None}))
-
-
-def _event(kind: str, data: dict[str, Any]) -> AccountEvent:
-    """An event under a key that a redelivery has too: Meta gives these no id, so what they say is their id."""
-    canonical = msgspec.json.encode(data, order="deterministic")
-    if not _is_plain(data):
-        data = {"json": canonical.decode()}
-    return AccountEvent(type=kind, dedupe_key=f"e:{hashlib.sha256(canonical).hexdigest()}", data=data)
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether *value* can be stored and read by anybody: not too deep, and no number that is out of range."""
-    level = [value]
-    for _ in range(_DEPTH):
-        nested = []
-        for outer in level:
-            for part in outer.values() if isinstance(outer, dict) else outer:
-                if isinstance(part, dict | list):
-                    nested.append(part)
-                elif (isinstance(part, int) and not -_INT <= part < _INT) or (
-                    isinstance(part, float) and not isfinite(part)
-                ):
-                    return False
-        if not nested:
-            return True
-        level = nested
-    return False
+        return self.event(kept(kind, {key: part for key, part in data.items() if part is not None}))
