@@ -212,16 +212,18 @@ class SessionActor:
                     self.connecting.open(connection, nursery)
                     self.outbox.open(connection, sends)
                     self.inbox.open(nursery)
-                    if load:
-                        await self._load()
-                    if self.session.desired_state is DesiredState.CONNECTED:
-                        if connect and not self.connecting.stays:
-                            self.connecting.start()
-                    elif self.session.state not in (SessionState.CREATED, SessionState.LOGGED_OUT):
-                        self._document.be(SessionState.DISCONNECTED, None)
-                    await self.mailbox.serve(self._handle)
+                    try:
+                        if load:
+                            await self._load()
+                        if self.session.desired_state is DesiredState.CONNECTED:
+                            if connect and not self.connecting.stays:
+                                self.connecting.start()
+                        elif self.session.state not in (SessionState.CREATED, SessionState.LOGGED_OUT):
+                            self._document.be(SessionState.DISCONNECTED, None)
+                        await self.mailbox.serve(self._handle)
+                    finally:
+                        self._without_nursery()  # which ends now, while the sends in hand may take a while
             finally:
-                self._without_nursery()  # which is over, while the sends in hand may take a while
                 with trio.move_on_after(SEND_TIMEOUT):
                     await self.outbox.drain()
                 sends.cancel_scope.cancel()
