@@ -28,6 +28,7 @@ from wad.models import (
     Media,
     MessageQuery,
     MessageState,
+    Number,
     Pending,
     Priority,
     Reason,
@@ -372,7 +373,7 @@ async def test_open_messages_are_those_an_actor_has_work_with(store, s1):
     await store.add_messages([*reversed(messages), given_up, a_message("s2")])
     wanted = [m for m in messages if m.is_open]
     assert await store.open_messages("s1") == [
-        Pending(m.message_id, m.chat, m.seq, m.created_at, m.priority, m.state, m.due_at) for m in wanted
+        Pending(m.message_id, m.lane, m.seq, m.created_at, m.priority, m.state, m.due_at) for m in wanted
     ]
     [scheduled] = [m for m in wanted if m.state is MessageState.SCHEDULED]
     stored = await store.message(scheduled.message_id)
@@ -537,6 +538,42 @@ async def test_messages_are_found(store, lists, query, seqs):
     if "since" in query:
         query = {**query, "since": lists + timedelta(minutes=query["since"])}
     assert [found.seq for found in await store.find_messages(MessageQuery(**query))] == seqs
+
+
+async def test_a_number_comes_back_and_makes_a_lane_of_its_own(store, s1):
+    """One customer and two of a session's numbers are two conversations: each in its order."""
+    one, two = Number("1", "+5215500000001"), Number("2")
+    plain, first, second = (a_message("s1", number=number) for number in (None, one, two))
+    await store.add_messages([plain, first, second])
+    assert [(await store.message(m.message_id)).number for m in (plain, first, second)] == [None, one, two]
+    chat = plain.chat
+    assert [p.chat for p in await store.open_messages("s1")] == [chat, f"1/{chat}", f"2/{chat}"]
+
+
+LAST = [
+    ("by phone", {"phone": "+1"}, 2),
+    ("by user id", {"user_id": "MX.1"}, 3),
+    ("by both, whichever is newer", {"phone": "+1", "user_id": "MX.1"}, 3),
+    ("somebody who never wrote", {"phone": "+9"}, None),
+    ("nobody", {}, None),
+]
+
+
+@pytest.mark.parametrize(("who", "which"), [row[1:] for row in LAST], ids=[row[0] for row in LAST])
+async def test_the_last_that_somebody_wrote_is_found(store, s1, who, which):
+    """By either name, in this session, to the session itself and not to a group."""
+    await store.add_session(a_session("s2"))
+    items = [
+        an_item("s1", event=inbound(phone="+1")),
+        an_item("s1", event=inbound(phone="+2")),
+        an_item("s1", event=replace(inbound(phone="+1"), number=Number("7"))),
+        an_item("s1", event=inbound(phone="+3", user_id="MX.1")),
+        an_item("s1", event=replace(inbound(phone="+1"), chat_kind="group", chat="g")),
+        an_item("s2", event=inbound(phone="+1")),
+    ]
+    await store.add_inbox(items)
+    found = await store.last_inbound("s1", **who)
+    assert found == (None if which is None else items[which])
 
 
 @pytest.mark.parametrize(

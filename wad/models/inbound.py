@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from wad.models.ids import ChatId, Content, MessageId, SessionId, ShopId, new_rev
-from wad.models.outbound import Failure, StatusUpdate
+from wad.models.outbound import Failure, Number, StatusUpdate
 
 
 class Person(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -31,6 +31,7 @@ class InboundMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"
     chat: ChatId
     chat_kind: Literal["person", "group"] = "person"
     sender: Person
+    number: Number | None = None  # which of the session's they wrote to; None where it has one
     content: Content
     context: dict[str, Any] | None = None  # {"providerMessageId", "from", "forwarded", ...}
     sent_at: datetime | None = None  # the provider's clock: shown, never used for order

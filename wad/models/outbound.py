@@ -68,6 +68,13 @@ class Address(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
         return ChatId(self.group_id or self.user_id or self.phone or self.jid or "")
 
 
+class Number(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One of the numbers of a session that has several: what its provider calls it, and what people dial."""
+
+    id: str
+    phone: str | None = None  # E.164; None where nobody has told
+
+
 class Failure(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Why an attempt, or a message, failed."""
 
@@ -114,6 +121,7 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     shop_id: ShopId | None = None
     priority: Priority = Priority.NORMAL
+    number: Number | None = None  # which of the session's it leaves from; None: it has one, or any will do
     reference: str | None = None
     reply_to: MessageId | None = None  # wad's id of the message it quotes
     quotes: str | None = None  # the provider's id of the message it quotes
@@ -140,6 +148,11 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def type(self) -> str:
         return str(self.content["type"])
+
+    @property
+    def lane(self) -> ChatId:
+        """What its order and the pair limit go by: the chat, as it is with the number that the message leaves from."""
+        return self.chat if self.number is None else ChatId(f"{self.number.id}/{self.chat}")
 
     @property
     def is_open(self) -> bool:

@@ -15,7 +15,7 @@ class Pending(msgspec.Struct, frozen=True):
     """An open outbox or inbox row without its body: all that scheduling needs."""
 
     message_id: MessageId
-    chat: ChatId
+    chat: ChatId  # its lane
     seq: int
     created_at: datetime
     priority: Priority = Priority.NORMAL

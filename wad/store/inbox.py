@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from wad.errors import StoreUnavailable
-from wad.models import InboxItem, Pending, new_rev
+from wad.models import InboundMessage, InboxItem, Pending, new_rev
 from wad.secrets import Vault
 from wad.store import records
 from wad.store.base import Delete, Engine, Insert, Query, Row, Update, Where
 from wad.store.core import Core, check_revs
 from wad.store.doubts import MAX_DOUBTS
+
+#: How many of a person's messages are looked through for one that was not written to a group.
+_LOOKED_THROUGH: Final = 20
 
 
 class InboxStore(Core):
@@ -51,6 +55,26 @@ class InboxStore(Core):
 
     async def inbox_by_dedupe(self, session_id: str, dedupe_key: str) -> InboxItem | None:
         return await self._one_inbox({"sessionId": session_id, "dedupeKey": dedupe_key})
+
+    async def last_inbound(
+        self, session_id: str, *, phone: str | None = None, user_id: str | None = None
+    ) -> InboxItem | None:
+        """The newest message that this person wrote to the session, not in a group. By either name of theirs."""
+        found: list[InboxItem] = []
+        for column, name in (("userId", user_id), ("phone", phone)):
+            if name is None:
+                continue
+            where = {"sessionId": session_id, column: name}
+            rows = await self._find(
+                Query(table="inbox", where=where, order="seq", descending=True, limit=_LOOKED_THROUGH)
+            )
+            found += await self._inbox_of(rows)
+        direct = (
+            item
+            for item in found
+            if isinstance(item.event, InboundMessage) and item.event.chat_kind == "person"
+        )
+        return max(direct, key=lambda item: item.seq, default=None)
 
     async def save_inbox(self, old: InboxItem, new: InboxItem) -> bool:
         """Write *new* where the row is still *old*. The event itself is never rewritten."""

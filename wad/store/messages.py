@@ -113,7 +113,7 @@ class MessageStore(Core):
                 table="messages",
                 where={"open": 1, "sessionId": session_id},
                 order="seq",
-                columns=(*records.PENDING_COLUMNS, "priority", "rev"),
+                columns=(*records.PENDING_COLUMNS, "lane", "priority", "rev"),
             )
         )
         return [records.pending_of(row) for row in rows if row["rev"] not in self._doubts]

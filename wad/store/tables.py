@@ -50,6 +50,7 @@ MESSAGES: Final = Table(
         "seq": "INTEGER",
         "shopId": "TEXT",
         "chat": "TEXT",
+        "lane": "TEXT",  # its order goes by; null where that is the chat
         "phone": "TEXT",
         "priority": "INTEGER",
         "state": "TEXT",
@@ -103,6 +104,8 @@ INBOX: Final = Table(
     },
     (
         Index(("sessionId", "dedupeKey"), unique=True),
+        Index(("phone", "sessionId", "seq"), partial="phone"),  # the last that a person wrote, by either name
+        Index(("userId", "sessionId", "seq"), partial="userId"),
         Index(("open", "sessionId", "seq"), partial="open"),
         Index(("dead", "seq"), partial="dead"),
         Index(("sessionId", "seq")),

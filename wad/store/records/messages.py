@@ -14,6 +14,7 @@ from wad.models import (
     Idempotency,
     MessageId,
     MessageState,
+    Number,
     OutboundMessage,
     Priority,
     SessionId,
@@ -34,6 +35,7 @@ class _Request(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     quotes: str | None = None
     send_at: datetime | None = None
     fingerprint: str | None = None
+    number: Number | None = None
 
 
 class _Progress(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -67,6 +69,26 @@ def _message_progress(message: OutboundMessage) -> str:
     ).decode()
 
 
+def _message_request(message: OutboundMessage) -> str:
+    idempotency = message.idempotency
+    return to_json(
+        _Request(
+            message.provider,
+            message.to,
+            message.reference,
+            message.reply_to,
+            message.quotes,
+            message.send_at,
+            None if idempotency is None else idempotency.fingerprint,
+            message.number,
+        )
+    ).decode()
+
+
+def _message_body(message: OutboundMessage, vault: Vault) -> bytes:
+    return vault.seal(message.session_id, f"messages.body/{message.message_id}", to_json(message.content))
+
+
 def message_row(message: OutboundMessage, vault: Vault) -> Row:
     idempotency = message.idempotency
     return {
@@ -75,6 +97,7 @@ def message_row(message: OutboundMessage, vault: Vault) -> Row:
         "seq": message.seq,
         "shopId": message.shop_id,
         "chat": message.to.chat,
+        "lane": None if message.number is None else message.lane,
         "phone": message.to.phone,
         "priority": int(message.priority),
         "state": message.state.value,
@@ -86,21 +109,9 @@ def message_row(message: OutboundMessage, vault: Vault) -> Row:
         "idempotencyKey": None if idempotency is None else idempotency.key,
         "createdAt": ms(message.created_at),
         "updatedAt": ms(message.updated_at),
-        "request": to_json(
-            _Request(
-                message.provider,
-                message.to,
-                message.reference,
-                message.reply_to,
-                message.quotes,
-                message.send_at,
-                None if idempotency is None else idempotency.fingerprint,
-            )
-        ).decode(),
+        "request": _message_request(message),
         "progress": _message_progress(message),
-        "body": vault.seal(
-            message.session_id, f"messages.body/{message.message_id}", to_json(message.content)
-        ),
+        "body": _message_body(message, vault),
         "rev": message.rev,
     }
 
@@ -144,6 +155,7 @@ def message_of(row: Row, vault: Vault) -> OutboundMessage:
         reference=request.reference,
         reply_to=request.reply_to,
         quotes=request.quotes,
+        number=request.number,
         send_at=request.send_at,
         idempotency=None
         if key is None

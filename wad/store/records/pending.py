@@ -15,7 +15,7 @@ PENDING_COLUMNS: Final = ("messageId", "chat", "seq", "createdAt", "state", "due
 def pending_of(row: Row) -> Pending:
     return Pending(
         message_id=MessageId(row["messageId"]),
-        chat=ChatId(row["chat"]),
+        chat=ChatId(row.get("lane") or row["chat"]),
         seq=row["seq"],
         created_at=at(row["createdAt"]),
         priority=Priority(row.get("priority", Priority.NORMAL)),
