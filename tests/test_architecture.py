@@ -49,6 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": WORDS
     | {"config", "content", "daemon", "flow", "log", "node.find", "redaction", "sandbox", "secrets", "store"},
     "__main__": {"cli"},
+    # --- what a provider's own tests run
+    "conformance": WORDS | {"content", "providers.base", "providers.http"},
     # --- a world of its own: a mistake that it shared with wad would be one that no test could find
     # (but how to run a Node child is no knowledge of WhatsApp's)
     "sandbox": {"node"},

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import hashlib
 import hmac
-import inspect
 import json
 import os
 import re
@@ -27,13 +26,12 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from tests.conformance import test_providers as conformance
-from tests.providers.meta import GROUP, NOW, USER
-from tests.providers.peer import Received, Script, answering
+from tests.providers.meta import NOW
 from wad.cli import wad
 from wad.config import Config, load
+from wad.conformance import Harness, ProviderSuite
+from wad.conformance.peer import Received, Script, answering
 from wad.content import parse_reply, parse_send
-from wad.errors import Verdict
 from wad.flow.event import sign
 from wad.flow.rules import Rules
 from wad.gauges import Gauges
@@ -41,7 +39,7 @@ from wad.http.events import EVENT_TYPES
 from wad.http.problems import KINDS
 from wad.http.routes import OPERATIONS
 from wad.metrics import Metrics
-from wad.models import Credentials, Session, SessionId
+from wad.models import Credentials, Session, SessionId, WebhookRequest
 from wad.providers.base import ProviderKind
 from wad.providers.http import Pools
 
@@ -398,7 +396,7 @@ def test_the_smallest_flow_service_answers(tmp_path: Path) -> None:
 # --- the provider -----------------------------------------------------------------------------------
 
 
-class PalomaHarness:
+class PalomaHarness(Harness):
     """The words on the wire of the provider that docs/adding-a-provider.md walks through."""
 
     name = "paloma"
@@ -443,56 +441,24 @@ class PalomaHarness:
     def rejects(self) -> Script:
         return answering(404, {"error": "no_such_number"})
 
-    def marks_read(self) -> Script:
-        return answering(500)  # never asked: it is not declared, and so for the next two
-
-    def lists_groups(self) -> Script:
-        return answering(500)
-
-    def stores(self, media_id: str) -> Script:
-        return answering(500)
-
     def correlates(self, request: Received) -> str | None:
         return str(request.json["ref"])
 
-    def quoted(self, request: Received) -> str | None:
-        return None
-
-    def sign(self, body: bytes) -> Mapping[str, str]:
-        return {"x-paloma-signature": hmac.digest(self.secrets[1].encode(), body, "sha256").hex()}
-
-    def inbound(self, provider_message_id: str, *, hidden: bool = False) -> bytes:
+    def inbound(self, provider_message_id: str, *, hidden: bool = False) -> WebhookRequest:
         return self._webhook(type="text", id=provider_message_id, **{"from": "+5215512345678"}, text="hola")
 
-    def status(self, provider_message_id: str, message_id: str) -> bytes:
+    def status(self, provider_message_id: str, message_id: str) -> WebhookRequest:
         return self._webhook(type="delivered", id=provider_message_id, ref=message_id)
 
-    def _webhook(self, **event: str) -> bytes:
-        return msgspec.json.encode({"account": "a1", "events": [event]})
+    def _webhook(self, **event: str) -> WebhookRequest:
+        body = msgspec.json.encode({"account": "a1", "events": [event]})
+        signature = hmac.digest(self.secrets[1].encode(), body, "sha256").hex()
+        return WebhookRequest(
+            url="https://wa.example.com/webhooks/paloma", headers={"x-paloma-signature": signature}, body=body
+        )
 
 
-def conformance_cases() -> Iterator[Any]:
-    """Every test of the suite, with each of its own parameters."""
-    more: dict[tuple[str, ...], list[tuple[Any, ...]]] = {
-        (): [()],
-        ("label",): [(label,) for label in conformance.AMBIGUOUS],
-        ("hidden",): [(False,)],
-        ("to", "flag"): [(GROUP, "groups"), (USER, "user_ids")],
-        ("word", "verdict"): [
-            ("throttles", Verdict.THROTTLED),
-            ("rejects", Verdict.REJECTED),
-            ("refuses_credentials", Verdict.NEEDS_PERSON),
-        ],
-    }
-    for name, test in vars(conformance).items():
-        if name.startswith("test_"):
-            parameters = tuple(each for each in inspect.signature(test).parameters if each != "harness")
-            for values in more[parameters]:
-                label = "-".join([name.removeprefix("test_"), *map(str, values)])
-                yield pytest.param(test, values, id=label)
-
-
-@pytest.mark.parametrize(("test", "values"), [*conformance_cases()])
-async def test_the_example_of_a_provider_keeps_the_suite(test: Any, values: tuple[Any, ...]) -> None:
+class TestPaloma(ProviderSuite):
     """What the page says of it is true: all of it, as it stands there."""
-    await test(PalomaHarness(), *values)
+
+    harnesses = (PalomaHarness(),)

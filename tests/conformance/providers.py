@@ -1,16 +1,18 @@
-"""What a provider brings to its conformance suite: its words on the wire. The suite knows none of them."""
+"""The harnesses of wad's own providers: their words on the wire, for the suite of `wad.conformance`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import msgspec
 
 from tests.providers import meta
-from tests.providers.peer import Received, Script, answering
 from tests.providers.test_meta_send import CONTENTS
-from wad.models import Content, Credentials, Session, WebhookRequest
+from wad.conformance import Harness, Refusal, Said, Told
+from wad.conformance.peer import Received, Script, answering
+from wad.errors import Verdict
+from wad.models import Content, Credentials, MessageState, Session, WebhookRequest
 from wad.providers.base import ProviderKind
 from wad.providers.cloud_api import CloudApi
 from wad.providers.dialog360 import PROOF_HEADER, Dialog360, Dialog360Config
@@ -18,59 +20,11 @@ from wad.providers.http import Pools
 from wad.providers.meta.account import MetaConfig
 
 
-class Harness(Protocol):
-    """A provider over HTTP. Scripts answer one request each, as the provider would."""
-
-    name: str
-    #: A content for every content type and every interactive type that the provider declares.
-    contents: Mapping[str, Content]
-    #: The credentials without which there is no session; others may be left out.
-    required: frozenset[str]
-    #: What must not be shown anywhere.
-    secrets: tuple[str, ...]
-
-    def kind(self, base_url: str, pools: Pools, *, seconds: float) -> ProviderKind:
-        """The kind, talking to *base_url*, with so many seconds for an attempt."""
-
-    def session(self) -> Session: ...
-
-    def takes(self, provider_message_id: str) -> Script:
-        """The send is accepted under this id."""
-
-    def proves(self) -> Script:
-        """The account is fine."""
-
-    def refuses_credentials(self) -> Script: ...
-
-    def throttles(self) -> Script: ...
-
-    def rejects(self) -> Script:
-        """The message can never go out as it stands."""
-
-    def marks_read(self) -> Script: ...
-
-    def lists_groups(self) -> Script:
-        """One group, `g1`."""
-
-    def stores(self, media_id: str) -> Script: ...
-
-    def correlates(self, request: Received) -> str | None:
-        """wad's own id in a send, by which a status can settle it."""
-
-    def quoted(self, request: Received) -> str | None: ...
-
-    def inbound(self, provider_message_id: str, *, hidden: bool = False) -> WebhookRequest:
-        """A genuine webhook with one text message; *hidden*: from somebody who shows no phone number, if that can be."""
-
-    def status(self, provider_message_id: str, message_id: str) -> WebhookRequest:
-        """A genuine webhook that says: delivered."""
-
-
-class CloudApiHarness:
-    name = "cloud_api"
+class CloudApiHarness(Harness):
+    name: ClassVar[str] = "cloud_api"
     contents: Mapping[str, Content] = {label: content for label, (content, _) in CONTENTS.items()}
     required = frozenset({"accessToken", "phoneNumberId"})
-    secrets = (meta.TOKEN, meta.APP_SECRET)
+    secrets: tuple[str, ...] = (meta.TOKEN, meta.APP_SECRET)
 
     def kind(self, base_url: str, pools: Pools, *, seconds: float) -> ProviderKind:
         return CloudApi(MetaConfig(base_url=base_url, timeout=seconds), pools)
@@ -92,6 +46,18 @@ class CloudApiHarness:
 
     def rejects(self) -> Script:
         return answering(400, {"error": {"code": 131047, "message": "Re-engagement message"}})
+
+    def refusals(self) -> Mapping[str, Refusal]:
+        """A row for each verdict besides those that every provider has; `errors.py` has its own tests."""
+        return {
+            "the account's limit": Refusal(_error(80007), Verdict.THROTTLED, "account_throttled"),
+            "the pair's limit": Refusal(_error(131056), Verdict.THROTTLED, "pair_throttled"),
+            "nobody to reach": Refusal(_error(131026), Verdict.REJECTED, "recipient_unreachable"),
+            "a locked account": Refusal(_error(131031), Verdict.NEEDS_PERSON, "account_locked"),
+        }
+
+    def echoes(self, text: str) -> Script:
+        return answering(400, {"error": {"code": 1, "message": text}})
 
     def marks_read(self) -> Script:
         return answering(200, {"success": True})
@@ -122,19 +88,46 @@ class CloudApiHarness:
         return self.webhook(meta.messages(sent))
 
     def status(self, provider_message_id: str, message_id: str) -> WebhookRequest:
-        said = {
-            "id": provider_message_id,
-            "status": "delivered",
-            "timestamp": "1795521600",
-            "biz_opaque_callback_data": message_id,
-        }
+        return self._status(
+            MessageState.DELIVERED, id=provider_message_id, biz_opaque_callback_data=message_id
+        )
+
+    def _status(self, state: MessageState, **more: Any) -> WebhookRequest:
+        said = {"id": meta.WAMID, "status": state.value, "timestamp": "1795521600", **more}
         return self.webhook(meta.statuses(said))
+
+    def said(self) -> Mapping[str, Said]:
+        button = {"payload": "yes", "text": "Sí"}
+        place = {"latitude": 19.4, "longitude": -99.1}
+        return {
+            "a place": self._said("location", place, place),
+            "a button of a template": self._said("button", button, button),
+        }
+
+    def _said(self, kind: str, payload: Any, content: Any) -> Said:
+        request = self.webhook(meta.messages(meta.inbound(kind, payload)))
+        return Said(request, {"type": kind, kind: content})
+
+    def told(self) -> Mapping[str, Told]:
+        failed = {"errors": [{"code": 131026, "title": "Message undeliverable"}]}
+        return {
+            state.value: Told(self._status(state, **(failed if state is MessageState.FAILED else {})), state)
+            for state in (MessageState.SENT, MessageState.DELIVERED, MessageState.READ, MessageState.FAILED)
+        }
+
+    def batch(self, provider_message_ids: Sequence[str]) -> WebhookRequest | None:
+        return self.webhook(meta.messages(*(meta.inbound(id=each) for each in provider_message_ids)))
+
+
+def _error(code: int) -> Script:
+    return answering(400, {"error": {"code": code, "message": "No"}})
 
 
 class Dialog360Harness(CloudApiHarness):
     """Meta's words, but for the key and for what makes a webhook genuine."""
 
     name = "dialog360"
+    signs = frozenset()  # a header that the owner set
     required = frozenset({"apiKey", "webhookSecret"})
     secrets = ("d360keyCANARY0123456789", "d360secretCANARY0123456789")
 

@@ -5,7 +5,7 @@ Only the shape is checked here: how long a title may be is the provider's to say
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Final, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, model_validator
 
@@ -294,3 +294,10 @@ Interactive: TypeAlias = Annotated[
     | VoiceCall,
     Field(discriminator="type"),
 ]
+
+#: The types there are, whichever of them a provider has.
+INTERACTIVE_TYPES: Final = frozenset(
+    str(name)
+    for model in get_args(get_args(Interactive)[0])
+    for name in get_args(model.model_fields["type"].annotation)
+)

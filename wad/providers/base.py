@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from wad.errors import FieldError, ProviderError
+from wad.errors import FieldError, NotSupported, ProviderError
 from wad.models import Address, Content, Inbound, OutboundMessage, Session, SessionId, WebhookRequest
 
 
@@ -40,6 +40,24 @@ class Capabilities(msgspec.Struct, frozen=True, rename="camel"):
     user_ids: bool = False  # address people by business-scoped user id
     pairing: bool = False  # QR or code
     settlement: str = "callback"  # how an `unknown` is settled: callback, list or resend
+
+    def lacks(self, to: Address, content: Content, *, quotes: bool = False) -> str | None:
+        """The capability that sending *content* to *to* needs and that is not here, by its name in the API."""
+        kind = str(content["type"])
+        part = content.get(kind)
+        if kind not in self.content_types:
+            return kind
+        if kind == "interactive":
+            name = part.get("type") if isinstance(part, dict) else None
+            if name not in self.interactive_types:
+                return f"interactive.{name}"
+        if to.group_id is not None and not self.groups:
+            return "groups"
+        if to.user_id is not None and not (to.phone or self.user_ids):
+            return "userIds"
+        if quotes and not self.reply_context:
+            return "replyContext"
+        return None
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -137,8 +155,8 @@ class Link(Protocol):
         Raises StoreUnavailable: nothing is promised then, and they are to be told again.
         """
 
-    async def sent_content(self, provider_message_id: str) -> Content | None:
-        """What was sent under that id, for a recipient who could not read it. Known from `accepted` on."""
+    async def sent(self, provider_message_id: str) -> OutboundMessage | None:
+        """The message that was sent under that id, for a recipient who could not read it. Known from `accepted` on."""
 
     async def received_content(self, provider_message_id: str) -> Content | None:
         """What came in under that id, for a message that quotes it."""
@@ -236,7 +254,8 @@ class ProviderKind(Protocol):
     def check_send(self, to: Address, content: Content) -> list[FieldError]:
         """What the provider's own limits forbid; pointers start at the body's root (`/text/body`).
 
-        Raises NotSupported where the provider lacks the capability altogether.
+        Callers go through `check_send` of this module: what `capabilities` rules out does not come here. Raises
+        NotSupported for what they have no field for, such as one type that cannot go to groups.
         """
 
     def account_of(self, credentials: Mapping[str, str]) -> str | None:
@@ -256,3 +275,15 @@ class ProviderKind(Protocol):
 
     async def forget(self, session_id: SessionId) -> None:
         """The session was unpaired, or is no more: remove what is kept of it outside of the store. Never fails."""
+
+
+def check_send(
+    kind: ProviderKind, to: Address, content: Content, *, quotes: bool = False
+) -> list[FieldError]:
+    """All that forbids sending *content* to *to* over *kind*, as an answer to some message where it *quotes*.
+
+    Raises NotSupported, with the capability's name, for what *kind* does not declare.
+    """
+    if (capability := kind.capabilities.lacks(to, content, quotes=quotes)) is not None:
+        raise NotSupported(kind.name, capability)
+    return kind.check_send(to, content)
