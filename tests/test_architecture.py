@@ -39,9 +39,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flow": WORDS | {"validation", "guard"},
     # --- the inside
     "actors": WORDS | {"providers.base", "store.store", "flow"},
-    "supervisor": WORDS | {"actors", "content", "gauges", "providers.base", "store.store", "flow.event"},
+    "supervisor": WORDS
+    | {"actors", "content", "gauges", "providers.base", "providers.management", "store.store", "flow.event"},
     "http": WORDS
-    | {"supervisor", "content", "validation", "config", "providers.base", "store.store", "flow.event"},
+    | {"supervisor", "content", "validation", "config", "store.store", "flow.event"}
+    | {"providers.base", "providers.management"},
     # --- the top
     "daemon": WORDS
     | {"actors", "config", "content", "flow", "guard", "http", "log", "metrics", "notify"}
@@ -61,13 +63,15 @@ TOOLS = {
     "providers.base",
     "providers.credentials",
     "providers.http",
+    "providers.management",
     "providers.rules",
     "providers.webhooks",
 }
 
 #: Within a room: a module, and what of its own room it may import.
 INSIDE: dict[str, set[str]] = {
-    "providers.base": set(),
+    "providers.base": {"providers.management"},
+    "providers.management": set(),
     "providers.pools": set(),
     "providers.http": {"providers.base", "providers.pools"},
     "providers.credentials": set(),
@@ -76,6 +80,7 @@ INSIDE: dict[str, set[str]] = {
     "providers.meta": TOOLS | {"providers.meta"},
     "providers.cloud_api": TOOLS | {"providers.meta"},
     "providers.dialog360": TOOLS | {"providers.meta"},
+    "providers.meta_business": TOOLS | {"providers.meta", "providers.place"},
     "providers.twilio": TOOLS | {"providers.place", "providers.twilio"},
     "store.base": set(),
     "store.tables": {"store.base"},

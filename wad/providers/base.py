@@ -24,7 +24,8 @@ import msgspec
 import trio
 
 from wad.errors import FieldError, NotSupported, ProviderError
-from wad.models import Address, Content, Inbound, OutboundMessage, Session, SessionId, WebhookRequest
+from wad.models import Address, Content, Inbound, Number, OutboundMessage, Session, SessionId, WebhookRequest
+from wad.providers.management import Callback, Numbers, Profile, Templates
 
 
 class Capabilities(msgspec.Struct, frozen=True, rename="camel"):
@@ -39,6 +40,9 @@ class Capabilities(msgspec.Struct, frozen=True, rename="camel"):
     media_upload: bool = False
     user_ids: bool = False  # address people by business-scoped user id
     pairing: bool = False  # QR or code
+    numbers: bool = False  # a session has several, which are managed over the API
+    templates: bool = False  # manage message templates
+    profile: bool = False  # manage how a number presents itself
     settlement: str = "callback"  # how an `unknown` is settled: callback, list or resend
 
     def lacks(self, to: Address, content: Content, *, quotes: bool = False) -> str | None:
@@ -181,6 +185,26 @@ class Connection(Protocol):
 
     # --- what a kind has a capability for ---
 
+    def of(self, number: str | None) -> Connection:
+        """What the session's number of that id (None: the one that stands for all) is reached by."""
+        return self
+
+    @property
+    def numbers(self) -> Numbers:
+        raise _lacking("numbers")
+
+    @property
+    def callback(self) -> Callback:
+        raise _lacking("numbers")
+
+    @property
+    def templates(self) -> Templates:
+        raise _lacking("templates")
+
+    @property
+    def profile(self) -> Profile:
+        raise _lacking("profile")
+
     async def logout(self) -> None:
         """Unpair: the other side forgets this device. Whoever asked removes the keys."""
         raise _lacking("pairing")
@@ -257,6 +281,14 @@ class ProviderKind(Protocol):
         Callers go through `check_send` of this module: what `capabilities` rules out does not come here. Raises
         NotSupported for what they have no field for, such as one type that cannot go to groups.
         """
+
+    def number_for(self, session: Session, asked: str | None, wrote_to: Number | None) -> Number | None:
+        """Which of the session's numbers (capability `numbers`) a message is to leave from. Touches no network.
+
+        *asked*: an id or a number in E.164; *wrote_to*: the one that the recipient last wrote to. None where it is
+        not known yet: the connection chooses then. Raises InvalidRequest for one that is not the session's.
+        """
+        raise _lacking("numbers")
 
     def account_of(self, credentials: Mapping[str, str]) -> str | None:
         """What its webhooks name a session by (Meta: the phone number id); None where their path does."""
