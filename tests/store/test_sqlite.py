@@ -185,6 +185,26 @@ async def test_commits_are_durable_and_the_log_is_used(store):
             Query(table="messages", where={"shopId": "x"}, order="seq", descending=True, before=9, limit=50),
             "messages_shopId_seq (shopId=? AND seq<?)",
         ),
+        (
+            Query(
+                table="messages",
+                where={"chat": "c", "shopId": "x", "sessionId": ("a", "b"), "state": ("sent", "read")},
+                order="seq",
+                descending=True,
+                limit=1,
+            ),
+            "messages_chat_shopId_seq (chat=? AND shopId=?)",
+        ),
+        (
+            Query(
+                table="inbox",
+                where={"sessionId": "s", "phone": "+1", "kind": "message"},
+                order="seq",
+                descending=True,
+                limit=20,
+            ),
+            "inbox_phone_sessionId_seq (phone=? AND sessionId=?)",
+        ),
         (Query(table="messages", order="seq", descending=True, before=9, limit=50), "messages_seq (seq<?)"),
         (
             Query(table="inbox", where={"sessionId": "s", "dedupeKey": "k"}),

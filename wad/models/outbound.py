@@ -109,7 +109,10 @@ _HISTORY: Final = 50  # steps kept; the oldest go first, but the very first stay
 
 
 class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message on its way out. Everything above the line is fixed when it is accepted."""
+    """A message on its way out. Everything above the line is fixed when it is accepted.
+
+    But for `session_id` and `provider` of one for which wad chose the session: it may move to another.
+    """
 
     message_id: MessageId
     session_id: SessionId
@@ -137,6 +140,9 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     former_ids: tuple[str, ...] = ()  # what the provider called attempts that failed, before a person's retry
     error: Failure | None = None
     maybe_duplicate: bool = False
+    resent: bool = False  # it may have gone out, and is sent again under the same id: by this session or by none
+    chosen: str | None = None  # why wad chose this session for it; None: whoever sent it named the session
+    moves: int = 0  # how often it was given to another session of its shop
     dead: bool = False  # a dead letter
     history: tuple[Step, ...] = ()
     rev: int = 0
@@ -146,13 +152,13 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
         return self.to.chat
 
     @property
-    def type(self) -> str:
-        return str(self.content["type"])
-
-    @property
     def lane(self) -> ChatId:
         """What its order and the pair limit go by: the chat, as it is with the number that the message leaves from."""
         return self.chat if self.number is None else ChatId(f"{self.number.id}/{self.chat}")
+
+    @property
+    def type(self) -> str:
+        return str(self.content["type"])
 
     @property
     def is_open(self) -> bool:

@@ -81,7 +81,11 @@ class MessageStore(Core):
         return await self._one_message({"idempotencyScope": scope, "idempotencyKey": key})
 
     async def save_message(self, old: OutboundMessage, new: OutboundMessage) -> bool:
-        """Write *new* where the row is still *old*. What the caller asked for is never rewritten."""
+        """Write *new* where the row is still *old*. What the caller asked for is never rewritten.
+
+        It may be in another session than *old*: from one moment to the next it is no more in the first.
+        Raises NotFound where there is no such session.
+        """
         [saved] = await self.save_messages([(old, new)])
         return saved
 
@@ -89,8 +93,9 @@ class MessageStore(Core):
         """As `save_message`, for many in one commit; each stands or falls alone."""
         for old, new in moves:
             check_revs(old, new)
+        await self._need_keys(new.session_id for old, new in moves if new.session_id != old.session_id)
         updates = [
-            Update("messages", old.message_id, old.rev, records.message_changes(old, new))
+            Update("messages", old.message_id, old.rev, records.message_changes(old, new, self._vault))
             for old, new in moves
         ]
         saved = await self._write(updates)

@@ -74,6 +74,9 @@ MESSAGES: Final = Table(
         Index(("dead", "seq"), partial="dead"),  # dead letters, newest first
         Index(("sessionId", "seq")),  # a session's list
         Index(("shopId", "seq"), partial="shopId"),  # a shop's list
+        Index(
+            ("chat", "shopId", "seq"), partial="shopId"
+        ),  # which of a shop's numbers wrote to somebody last
         Index(("seq",)),  # everybody's list
         Index(("createdAt",)),  # purge
     ),

@@ -48,6 +48,9 @@ class _Progress(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
     maybe_duplicate: bool = False
     history: tuple[Step, ...] = ()
     former_ids: tuple[str, ...] = ()
+    resent: bool = False
+    chosen: str | None = None
+    moves: int = 0
 
 
 _request: Final = msgspec.json.Decoder(_Request)
@@ -65,6 +68,9 @@ def _message_progress(message: OutboundMessage) -> str:
             message.maybe_duplicate,
             message.history,
             message.former_ids,
+            message.resent,
+            message.chosen,
+            message.moves,
         )
     ).decode()
 
@@ -116,8 +122,11 @@ def message_row(message: OutboundMessage, vault: Vault) -> Row:
     }
 
 
-def message_changes(old: OutboundMessage, new: OutboundMessage) -> Row:
-    """The columns in which *new* differs: an index is only touched where its row moves in it."""
+def message_changes(old: OutboundMessage, new: OutboundMessage, vault: Vault) -> Row:
+    """The columns in which *new* differs: an index is only touched where its row moves in it.
+
+    One that moves to another session is sealed by that session's key from then on.
+    """
     changes: Row = {"updatedAt": ms(new.updated_at), "progress": _message_progress(new), "rev": new.rev}
     if new.state is not old.state:
         changes["state"] = new.state.value
@@ -129,6 +138,10 @@ def message_changes(old: OutboundMessage, new: OutboundMessage) -> Row:
         changes["dueAt"] = maybe_ms(new.due_at)
     if new.provider_message_id != old.provider_message_id:
         changes["providerMessageId"] = new.provider_message_id
+    if new.provider != old.provider:
+        changes["request"] = _message_request(new)
+    if new.session_id != old.session_id:
+        changes |= {"sessionId": new.session_id, "body": _message_body(new, vault)}
     return changes
 
 
@@ -171,5 +184,8 @@ def message_of(row: Row, vault: Vault) -> OutboundMessage:
         dead=row["dead"] is not None,
         history=progress.history,
         former_ids=progress.former_ids,
+        resent=progress.resent,
+        chosen=progress.chosen,
+        moves=progress.moves,
         rev=row["rev"],
     )
