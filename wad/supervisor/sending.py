@@ -46,6 +46,7 @@ from wad.models import (
     next_seq,
     reply_message_id,
 )
+from wad.providers.base import check_send
 
 MEDIA_TYPES: Final = ("image", "audio", "video", "document", "sticker")
 
@@ -144,7 +145,7 @@ class Sending:
 
     async def _message(self, actor: SessionActor, draft: Draft) -> OutboundMessage:
         session = actor.session
-        errors = actor.kind.check_send(draft.to, draft.content)
+        errors = check_send(actor.kind, draft.to, draft.content, quotes=draft.reply_to is not None)
         now = self._services.now()
         expires_at = draft.expires_at or (draft.send_at or now) + self._ttl(actor)
         if draft.send_at is not None and draft.send_at >= expires_at:
