@@ -43,6 +43,7 @@ class Capabilities(msgspec.Struct, frozen=True, rename="camel"):
     numbers: bool = False  # a session has several, which are managed over the API
     templates: bool = False  # manage message templates
     profile: bool = False  # manage how a number presents itself
+    reply_window: bool = False  # free-form content only within 24 h of what the customer last wrote
     settlement: str = "callback"  # how an `unknown` is settled: callback, list or resend
 
     def lacks(self, to: Address, content: Content, *, quotes: bool = False) -> str | None:

@@ -166,6 +166,7 @@ CAPABILITIES: Final = Capabilities(
     typing=True,
     media_upload=True,
     user_ids=True,
+    reply_window=True,
     settlement="callback",
 )
 
