@@ -450,8 +450,10 @@ async def test_what_was_sent_is_known_by_the_providers_id(autojump_clock: MockCl
         sent = await sessions.messages.wait_for((await sessions.messages.send(draft("hola"))).message, 5)
         link = socket.sockets["shop"].link
         assert sent.provider_message_id is not None
-        assert await link.sent_content(sent.provider_message_id) == {"type": "text", "text": {"body": "hola"}}
-        assert await link.sent_content("3EB0OTHER") is None
+        found = await link.sent(sent.provider_message_id)
+        assert found is not None
+        assert found.content == {"type": "text", "text": {"body": "hola"}}
+        assert await link.sent("3EB0OTHER") is None
 
 
 async def test_of_its_groups_one_can_be_asked_for(autojump_clock: MockClock) -> None:

@@ -385,12 +385,11 @@ class SessionActor:
     def lost(self, error: ProviderError) -> None:
         self.connecting.lost(error)
 
-    async def sent_content(self, provider_message_id: str) -> Content | None:
+    async def sent(self, provider_message_id: str) -> OutboundMessage | None:
         found = await self._services.patient.messages_by_provider_id(
             self.session.session_id, [provider_message_id]
         )
-        message = found.get(provider_message_id)
-        return None if message is None else message.content
+        return found.get(provider_message_id)
 
     async def received_content(self, provider_message_id: str) -> Content | None:
         item = await self._services.patient.inbox_by_dedupe(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.providers.baileys.town import ANA, SHOP, Life, Town, needs_node, open_town, until
+from tests.providers.baileys.town import ANA, LEO, SHOP, Life, Town, needs_node, open_town, until
 from wad.events import BridgeEnded
 from wad.models import SessionId, SessionState
 from wad.providers.baileys.kind import BaileysConfig
@@ -230,6 +230,28 @@ FAULTS = {
     "stale devices": {"kind": "error", "code": 479},
     "acknowledged late": {"kind": "delay", "ms": 500},
 }
+
+
+@pytest.mark.parametrize("addressing", ["pn", "lid"])
+async def test_a_message_is_given_again_to_nobody_but_its_chat(town: Town, addressing: str):
+    """Whoever knows the id of one may say that they cannot read it: by another socket than the one that sent it."""
+    async with town.daemon() as first:
+        await town.pair(first)
+        sent = await first.send(text("para Ana"))
+        entry = await town.heard(await first.message(sent.message_id, "accepted", "sent", "delivered"))
+    async with town.daemon() as life:
+        await life.in_state(SessionState.CONNECTED)
+        ask = {"account": SHOP, "id": entry["id"], "addressing": addressing}
+        await town.whatsapp.call("ask_again", {"by": LEO, **ask})
+        await town.whatsapp.call("ask_again", {"by": ANA, **ask})
+
+        async def again() -> dict[str, Any] | None:
+            now = next(
+                each for each in (await town.whatsapp.call("ledger"))["entries"] if each["id"] == entry["id"]
+            )
+            return now if now["recipients"][ANA]["decrypted"] > 1 else None
+
+        assert LEO not in (await until(again))["recipients"]
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=list(FAULTS))

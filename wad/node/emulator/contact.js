@@ -142,7 +142,7 @@ export function receipt(world, person, { account, group, server, ids, type }) {
 export const receiptKey = ({ id, type, from, participant }) => `receipt:${id}:${type ?? ''}:${from}:${participant ?? ''}`
 
 /** Ask the sender for a message again, with keys for a new session. */
-async function askAgain(world, person, { from, id, to, group, server, entry }) {
+export async function askAgain(world, person, { from, id, to, group, server, entry }) {
 	const counted = `${from.person.phone} ${id}`
 	const count = (person.retries.get(counted) ?? 0) + 1
 	if (count > RETRIES) return log('info', 'a phone gives up on a message', { phone: person.phone, id, count })

@@ -34,6 +34,7 @@
  *   online {phone, on?} → {}                                      clients that subscribed are told
  *   media {phone, id, path} → {size}                              write the plain media of a message that this phone has to `path`
  *   contact_lose_session {phone, account} → {}                    the contact can decrypt nothing more of the account's
+ *   ask_again {by, account, id, addressing?: pn|lid} → {}         the contact says that it cannot read message `id`, whoever that is for
  *
  *   group_create {subject, participants: [phone], by?: phone, addressing?: lid|pn} → {id}    by: the first participant
  *   group_add · group_remove {id, by?, participants} → {}         somebody who removes themselves leaves
@@ -58,7 +59,7 @@ import { randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 
 import { CallError } from '../lines.js'
-import { mediaBytes, receipt } from './contact.js'
+import { askAgain, mediaBytes, receipt } from './contact.js'
 import { keyPairOf } from './curve.js'
 import { node } from './nodes.js'
 import { unlink } from './phone.js'
@@ -209,6 +210,13 @@ export function control(tell) {
 		async contact_lose_session({ phone, account }) {
 			const { device } = person(phone)
 			await device.run(() => device.forget(person(account).lid))
+			return {}
+		},
+		async ask_again({ by, account, id, addressing = 'pn' }) {
+			const { device } = person(by)
+			const server = addressing === 'lid' ? 'lid' : 's.whatsapp.net'
+			const ask = (from) => askAgain(world, person(by), { from, id, server, entry: { at: Date.now() } })
+			for (const from of connected(account)) await device.run(() => ask(from))
 			return {}
 		},
 

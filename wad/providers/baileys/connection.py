@@ -101,7 +101,7 @@ class BaileysConnection(Connection):
         self._left = False  # the block of `open` is about to end: nothing more may be told
         self._people = People(link)
         self._telling = Telling(session.session_id, link, self._people)
-        self._in_air: dict[str, Content] = {}  # by WhatsApp's id
+        self._in_air: dict[str, OutboundMessage] = {}  # by WhatsApp's id
         self._unexplained = 0
 
     def __repr__(self) -> str:
@@ -191,7 +191,7 @@ class BaileysConnection(Connection):
         if self._proof is None:
             raise _not_connected()
         message_id, chat = message_id_of(message.message_id), jid_of(message.to)
-        self._in_air[message_id] = message.content
+        self._in_air[message_id] = message
         try:
             with self._called("send"):
                 file = await self._file_of(message.content)
@@ -236,9 +236,13 @@ class BaileysConnection(Connection):
 
     async def _content_of(self, name: str) -> Content | None:
         """What the message called *name* holds: one of ours, or one that came in."""
-        if "/" not in name:
-            return self._in_air.get(name) or await self._link.sent_content(name)
-        return await self._link.received_content(name)
+        if "/" in name:
+            return await self._link.received_content(name)
+        message = await self._ours(name)
+        return None if message is None else message.content
+
+    async def _ours(self, message_id: str) -> OutboundMessage | None:
+        return self._in_air.get(message_id) or await self._link.sent(message_id)
 
     async def mark_read(self, provider_message_id: str, *, typing: bool) -> None:
         key = Key.named(provider_message_id, "")
@@ -346,16 +350,25 @@ class BaileysConnection(Connection):
                 raise ChildError("unknown_call", f"no call {call}")
 
     async def _sent(self, wire_key: Mapping[str, Any]) -> dict[str, Any] | None:
-        """A message of ours again, for a recipient who could not decipher it."""
+        """A message of ours again, for a recipient who could not decipher it.
+
+        The id alone gives nobody anything: whoever knows one, of a message to somebody else, could ask for that.
+        """
         key = Key.of(wire_key)
-        content = None if key is None else await self._content_of(key.id)
-        if key is None or content is None:
+        message = await self._ours(key.id) if key is not None and key.from_me else None
+        if key is None or message is None:
+            return None
+        if not await self._people.are_one(key.chat, jid_of(message.to)):
+            log.warning(
+                "asked_for_by_another",
+                extra={"session_id": self._session_id, "message_id": message.message_id},
+            )
             return None
         try:
-            file = await self._file_of(content)
+            file = await self._file_of(message.content)
         except ProviderError as error:
             raise ChildError(error.code, error.detail) from None
-        return {"content": wire(content, chat=key.chat, file=file)}
+        return {"content": wire(message.content, chat=key.chat, file=file)}
 
     # --- what the bridge tells ----------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ them a message carries is WhatsApp's choice. Numbers come first here, because th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
@@ -18,6 +19,9 @@ LID: Final = "lid"
 GROUP: Final = "g.us"
 #: Other servers whose users are people: the old name of NUMBER, and Meta's hosted business accounts.
 _SAME_AS: Final = {"c.us": NUMBER, "hosted": NUMBER, "hosted.lid": LID}
+
+#: Brazil's 9, Argentina's and Mexico's 9 and 1 before a mobile number: some have it on WhatsApp, and some have not.
+_EXTRA: Final = re.compile(r"^(\+55\d\d(?=9\d{8}$)|\+54(?=9\d{10}$)|\+52(?=1\d{10}$))\d")
 
 
 def bare(jid: str) -> str:
@@ -47,6 +51,11 @@ def phone_of(jid: str | None) -> str | None:
     if not jid or server_of(jid) != NUMBER or not user_of(jid).isdigit():
         return None
     return f"+{user_of(jid)}"
+
+
+def spelled(phone: str) -> str:
+    """*phone* in one spelling, where WhatsApp may know it by another than the one that callers use."""
+    return _EXTRA.sub(r"\1", phone)
 
 
 def jid_of_phone(phone: str) -> str:

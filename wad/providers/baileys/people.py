@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from wad.providers.baileys.jids import LID, bare, phone_of, server_of, user_of
+from wad.providers.baileys.jids import LID, bare, phone_of, server_of, spelled, user_of
 from wad.providers.base import Link
 
 #: LIDs whose numbers are kept in memory; all are in the store.
@@ -64,6 +64,15 @@ class People:
                 if isinstance(user, str) and user.isdigit():
                     self._keep(missing[name], f"+{user}")
         return Known(self._me, self._phones)
+
+    async def are_one(self, jid: str, other: str) -> bool:
+        """Whether both are the same person, by number or by LID, or the same group."""
+        named = bare(jid), bare(other)
+        if named[0] == named[1]:
+            return True
+        known = await self.known({each for each in named if server_of(each) == LID})
+        phones = [known.phone(each) for each in named]
+        return None not in phones and len({spelled(phone) for phone in phones if phone is not None}) == 1
 
     def learn(self, pairs: Sequence[Mapping[str, Any]]) -> None:
         for pair in pairs:
