@@ -44,7 +44,8 @@ class Capabilities(msgspec.Struct, frozen=True, rename="camel"):
     templates: bool = False  # manage message templates
     profile: bool = False  # manage how a number presents itself
     reply_window: bool = False  # free-form content only within 24 h of what the customer last wrote
-    settlement: str = "callback"  # how an `unknown` is settled: callback, list or resend
+    inbound_history: bool = False  # what came in while nobody listened can be read afterwards
+    settlement: str = "callback"  # how an `unknown` is settled: callback, list (after callback) or resend
 
     def lacks(self, to: Address, content: Content, *, quotes: bool = False) -> str | None:
         """The capability that sending *content* to *to* needs and that is not here, by its name in the API."""
@@ -213,6 +214,18 @@ class Connection(Protocol):
     async def pairing_code(self, phone_number: str) -> str:
         """The code to type into the phone with *phone_number* (E.164), while the session is pairing."""
         raise _lacking("pairing")
+
+    async def find(self, message: OutboundMessage, since: datetime) -> list[Accepted]:
+        """Those that the provider took since *since*, when an attempt to send *message* began, and that may be it.
+
+        For settlement `list`. Each is like *message* in everything that the provider shows: whether it is *message*,
+        and not another one of ours that looks the same, the outbox knows.
+        """
+        raise _lacking("settlement")
+
+    def missed(self, since: datetime) -> AsyncIterator[Sequence[Inbound]]:
+        """What came in since *since*, the oldest first, in parts. What wad has of it already is told all the same."""
+        raise _lacking("inboundHistory")
 
     async def mark_read(self, provider_message_id: str, *, typing: bool) -> None:
         raise _lacking("readReceipts")
