@@ -13,10 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from wad.errors import ActorDown, ProviderError, StoreUnavailable, Verdict
 from wad.events import (
     ActorCrashed,
+    Balanced,
     BridgeEnded,
     BridgeStarted,
     Events,
     Fact,
+    FailedOver,
     FlowDelivered,
     InboundDuplicate,
     MessageMoved,
@@ -75,6 +77,8 @@ PUBLIC = {
     "wad_bridge_processes": set(),
     "wad_bridge_restarts_total": set(),
     # wad's own beside them
+    "wad_balanced_total": {"policy", "why"},
+    "wad_failed_over_total": {"provider", "why"},
     "wad_unknown_messages": set(),
     "wad_store_up": set(),
     "wad_loop_lag_seconds": set(),
@@ -282,6 +286,16 @@ def test_a_scheduled_message_is_timed_from_its_hour_on():
             Throttled("cloud_api", "pair", SessionId("s")),
             "wad_throttled_total",
             {"provider": "cloud_api", "scope": "pair"},
+        ),
+        (
+            Balanced(message(MessageState.QUEUED), "weighted", "weight"),
+            "wad_balanced_total",
+            {"policy": "weighted", "why": "weight"},
+        ),
+        (
+            FailedOver(SessionId("s"), "twilio", "breaker_open", 1, 7),
+            "wad_failed_over_total",
+            {"provider": "twilio", "why": "breaker_open"},
         ),
         (FlowDelivered(inbound("text"), "gone", 0.1), "wad_flow_deliveries_total", {"outcome": "gone"}),
         (FlowDelivered(inbound("text"), "answered", 0.1), "wad_flow_seconds_count", {}),

@@ -56,6 +56,30 @@ class MessageQueued(msgspec.Struct, frozen=True):
     message: OutboundMessage
 
 
+class Balanced(msgspec.Struct, frozen=True):
+    """wad chose the session of a message, by `policy` and because of `why`: words of `wad.supervisor.balancer`."""
+
+    message: OutboundMessage
+    policy: str
+    why: str
+
+
+class FailedOver(msgspec.Struct, frozen=True):
+    """Messages that a session could not send went to others of its shop: `moved` of them, and `left` stayed."""
+
+    session_id: SessionId
+    provider: str
+    why: str
+    moved: int
+    left: int
+
+
+class OutboxLoaded(msgspec.Struct, frozen=True):
+    """A session has taken up the messages that an earlier life of it left."""
+
+    session_id: SessionId
+
+
 class MessageMoved(msgspec.Struct, frozen=True):
     """An outbound message is in another state, and that is on disk."""
 
@@ -148,6 +172,9 @@ Fact: TypeAlias = (
     | SessionStateChanged
     | ActorCrashed
     | MessageQueued
+    | Balanced
+    | FailedOver
+    | OutboxLoaded
     | MessageMoved
     | MessageReceived
     | InboundDuplicate

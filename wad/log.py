@@ -20,17 +20,20 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from wad.events import (
     ActorCrashed,
+    Balanced,
     BreakerChanged,
     BridgeEnded,
     BridgeStarted,
     Events,
     Fact,
+    FailedOver,
     FlowDelivered,
     InboundDuplicate,
     InboxDied,
     MessageMoved,
     MessageQueued,
     MessageReceived,
+    OutboxLoaded,
     ProviderCalled,
     ReconnectLoop,
     RequestServed,
@@ -252,6 +255,19 @@ def _log_fact(fact: Fact) -> None:
             )
         case MessageQueued(message=message):
             _debug("message_queued", **_outbound(message))
+        case Balanced(message=message):
+            _debug("message_balanced", policy=fact.policy, why=fact.why, **_outbound(message))
+        case FailedOver():
+            _facts.warning(
+                "failed_over",
+                session_id=fact.session_id,
+                provider=fact.provider,
+                why=fact.why,
+                moved=fact.moved,
+                left=fact.left,
+            )
+        case OutboxLoaded(session_id=session_id):
+            _debug("outbox_loaded", session_id=session_id)
         case MessageMoved(message=message):
             _log_message(message)
         case MessageReceived(item=item):
@@ -295,13 +311,8 @@ def _log_fact(fact: Fact) -> None:
                 count=fact.losses,
                 seconds=fact.period,
             )
-        case BridgeStarted():
-            event = "bridge_restarted" if fact.restart else "bridge_started"
-            _facts.info(event, bridge=fact.bridge, pid=fact.pid)
-        case BridgeEnded():
-            log = _facts.info if fact.expected else _facts.error
-            event = "bridge_ended" if fact.expected else "bridge_lost"
-            log(event, bridge=fact.bridge, pid=fact.pid, detail=fact.why)
+        case BridgeStarted() | BridgeEnded():
+            _log_bridge(fact)
         case RequestServed():
             log = _facts.warning if fact.status >= 500 else _debug
             log(
@@ -313,6 +324,17 @@ def _log_fact(fact: Fact) -> None:
             )
         case _:
             raise AssertionError(fact)
+
+
+def _log_bridge(fact: BridgeStarted | BridgeEnded) -> None:
+    match fact:
+        case BridgeStarted():
+            event = "bridge_restarted" if fact.restart else "bridge_started"
+            _facts.info(event, bridge=fact.bridge, pid=fact.pid)
+        case BridgeEnded():
+            log = _facts.info if fact.expected else _facts.error
+            event = "bridge_ended" if fact.expected else "bridge_lost"
+            log(event, bridge=fact.bridge, pid=fact.pid, detail=fact.why)
 
 
 def _log_state(fact: SessionStateChanged) -> None:

@@ -19,17 +19,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from wad.errors import ProviderError, Scope, StoreUnavailable
 from wad.events import (
     ActorCrashed,
+    Balanced,
     BreakerChanged,
     BridgeEnded,
     BridgeStarted,
     Events,
     Fact,
+    FailedOver,
     FlowDelivered,
     InboundDuplicate,
     InboxDied,
     MessageMoved,
     MessageQueued,
     MessageReceived,
+    OutboxLoaded,
     ProviderCalled,
     ReconnectLoop,
     RequestServed,
@@ -65,6 +68,15 @@ INBOUND_TYPES: Final = (
 #: Where a message may come to. `dead` is one given up as unknown.
 OUTCOMES: Final = (
     "accepted", "sent", "delivered", "read", "played", "failed", "cancelled", "expired", "unknown", "dead",
+)  # fmt: skip
+#: How wad chose a session, and why that one; and what keeps one from sending what it had (`wad.supervisor.balancer`).
+POLICIES: Final = ("sticky", "weighted", "priority", "cheapest")
+CHOSEN: Final = (
+    "customer_wrote_to_it", "wrote_to_customer", "weight", "priority", "cost", "only_one", "heals_by_itself",
+    "queued_as_asked",
+)  # fmt: skip
+STUCK: Final = (
+    "breaker_open", "pairing", "waits_for_person", "disconnected", "attempts_failed", "deleted",
 )  # fmt: skip
 WEBHOOK_RESULTS: Final = ("ok", "bad_signature", "malformed", "unavailable")
 FLOW_OUTCOMES: Final = ("answered", "retry", "dead", "gone", "rules")
@@ -169,6 +181,18 @@ class Metrics:
         self._bridge_restarts = self._counter(
             "wad_bridge_restarts_total", "Bridges of WhatsApp Web started in place of one that ended unasked."
         )
+        self._balanced = self._counter(
+            "wad_balanced_total",
+            "Messages for which wad chose the session.",
+            policy=POLICIES,
+            why=CHOSEN,
+        )
+        self._failed_over = self._counter(
+            "wad_failed_over_total",
+            "Messages given to another session of their shop, by what kept the first from sending them.",
+            provider=...,
+            why=STUCK,
+        )
         self._bridges = Gauge(
             "wad_bridge_processes", "Bridges of WhatsApp Web that run.", registry=self.registry
         )
@@ -203,6 +227,10 @@ class Metrics:
         match fact:
             case MessageQueued(message=message):
                 self._accepted.labels(message.provider, _known(message.type, MESSAGE_TYPES)).inc()
+            case Balanced(policy=policy, why=why):
+                self._balanced.labels(_known(policy, POLICIES), _known(why, CHOSEN)).inc()
+            case FailedOver(provider=provider, why=why, moved=moved):
+                self._failed_over.labels(provider, _known(why, STUCK)).inc(moved)
             case MessageMoved(message=message):
                 self._moved(message)
             case MessageReceived(item=InboxItem(event=FlowEvent())):
@@ -234,7 +262,14 @@ class Metrics:
                 self._bridges.dec()
             case RequestServed(route=route, method=method, status=status, seconds=seconds):
                 self._http.labels(self._routes.known(route), method, str(status)).observe(seconds)
-            case SessionCreated() | SessionDeleted() | SessionStateChanged() | BreakerChanged() | InboxDied():
+            case (
+                SessionCreated()
+                | SessionDeleted()
+                | SessionStateChanged()
+                | BreakerChanged()
+                | InboxDied()
+                | OutboxLoaded()
+            ):
                 pass  # gauges tell of these, from the snapshot
             case ReconnectLoop():
                 pass  # for the log and for listeners: it names a session

@@ -7,7 +7,7 @@ Every operation costs O(log n), whatever the number of lanes that have to wait.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from math import inf
 
 import trio
@@ -50,6 +50,13 @@ class Lanes:
     def items(self) -> Iterable[Pending]:
         """Every item, in no order, those in flight included."""
         return self._known.values()
+
+    def waiting(self) -> Iterator[Pending]:
+        """Every item whose lane has nothing in hand. O(n)."""
+        for item in self._known.values():
+            lane = self._lanes.get(item.chat)
+            if lane is None or not lane.busy:
+                yield item
 
     def clear(self) -> None:
         self.__init__()  # type: ignore[misc]

@@ -27,8 +27,9 @@ from wad.actors.lanes import Lanes, Workers
 from wad.actors.limiter import Limiter
 from wad.actors.services import Services
 from wad.errors import ProviderError, Scope, Verdict
-from wad.events import BreakerChanged, MessageMoved, Throttled
+from wad.events import BreakerChanged, MessageMoved, OutboxLoaded, Throttled
 from wad.models import (
+    ChatId,
     Failure,
     MessageId,
     MessageState,
@@ -134,6 +135,8 @@ class Outbox:
             else:
                 self._add(item)
         self._workers.wake(self._nursery)
+        if self.lanes:
+            self._services.events.publish(OutboxLoaded(self._session().session_id))
 
     def allow(self, ready: bool) -> None:
         """Whether messages may leave. Those in hand finish either way."""
@@ -177,6 +180,7 @@ class Outbox:
                 message.priority,
                 message.state,
                 message.due_at,
+                may_move=message.chosen is not None,
             )
         )
         self._workers.wake(self._nursery)
@@ -186,6 +190,20 @@ class Outbox:
             self._doubtful.add(item.message_id)
         retried = item.state == MessageState.QUEUED and self._services.now() - item.created_at < HOLD
         self.lanes.add(item, due=self._due(item.due_at), hold=retried)
+
+    def withdraw(self, lane: ChatId | None = None) -> list[MessageId]:
+        """Let go of what may move to another session: of *lane*, or of every lane that has nothing in hand.
+
+        Nothing of it is sent from then on. Whoever withdraws offers again what stays.
+        """
+        going = [
+            item
+            for item in self.lanes.waiting()
+            if lane in (None, item.chat) and item.may_move and item.message_id not in self._doubtful
+        ]
+        for item in going:
+            self.forget(item.message_id)
+        return [item.message_id for item in sorted(going, key=lambda item: item.seq)]
 
     def forget(self, message_id: MessageId) -> None:
         """The message was cancelled, or settled by a status."""
@@ -237,8 +255,8 @@ class Outbox:
         if message is None:
             message = await self._services.patient.message(item.message_id)
         self._doubtful.discard(item.message_id)
-        if message is None or not message.is_open:
-            self.lanes.done(item)
+        if message is None or not message.is_open or message.session_id != self._session().session_id:
+            self.lanes.done(item)  # it ended, or moved to another session, while it waited
             return
         match message.state:
             case MessageState.UNKNOWN:
@@ -442,7 +460,7 @@ class Outbox:
             note = "gave up: it was sent again under the same id, and no answer came"
             return sending.moved(MessageState.UNKNOWN, now, error=failure, note=note, dead=True, due_at=None)
         note = "it may have gone out: resent under the same id"
-        return sending.moved(MessageState.QUEUED, now, error=failure, note=note, due_at=due_at)
+        return sending.moved(MessageState.QUEUED, now, error=failure, note=note, due_at=due_at, resent=True)
 
     async def _give_up_on_proof(self, item: Pending, message: OutboundMessage) -> None:
         """The window for proof is over: a dead letter, or another try where the session asked for that."""
@@ -459,6 +477,7 @@ class Outbox:
                 now,
                 note=f"no proof came: sent again, {why}",
                 maybe_duplicate=message.maybe_duplicate or not resends,
+                resent=message.resent or resends,
                 due_at=None,
             )
             await self._record(message, queued)

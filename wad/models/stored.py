@@ -21,6 +21,7 @@ class Pending(msgspec.Struct, frozen=True):
     priority: Priority = Priority.NORMAL
     state: str = ""  # a MessageState or an InboxState
     due_at: datetime | None = None
+    may_move: bool = True  # to another session of its shop: the row knows
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
