@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.sandbox.place import NUMBER, Place, place
 from tests.sandbox.web.place import needs_node, web
 from wad.sandbox import READY, Settings
-from wad.sandbox.templates import catalogue
+from wad.sandbox.catalogue import catalogue
 from wad.sandbox.web.control import _CALLS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()

@@ -25,6 +25,7 @@ async def test_every_send_is_there_once_with_what_was_said(autojump_clock: objec
             "n": 0,
             "at": 0,
             "kind": "send",
+            "operation": "messages",
             "phoneNumberId": NUMBER,
             "wamid": "",
             "callbackData": "m0",

@@ -16,9 +16,9 @@ from wad.sandbox.errors import GraphError, bad_value, invalid
 from wad.sandbox.ids import digits_of, is_plausible, new_wamid
 from wad.sandbox.limits import PairLimit, Throughput
 from wad.sandbox.media import fits
-from wad.sandbox.network import Customer, Group, Network, Number
+from wad.sandbox.network import Account, Customer, Group, Network, Number
 from wad.sandbox.settings import Settings
-from wad.sandbox.templates import check, find, rendered
+from wad.sandbox.templates import Template, check, find, rendered
 from wad.sandbox.validate import MEDIA_TYPES, Send
 
 _REACTABLE: Final = 30 * 86400.0
@@ -30,6 +30,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     customer: Customer | None
     group: Group | None
     content: Any  # as the customer sees it: a template is filled in
+    category: str  # what it is charged as
     failure: GraphError | None
     answer: dict[str, Any]
 
@@ -54,7 +55,7 @@ class Gate:
             customer = self._customer(number, send, settings)
             chat = customer.user_id
         self._check_quoted(number, chat, send)
-        content = self._content(number, send)
+        content, category = self._content(number, send, settings)
         self._check_media_ids(number, send)
         self._check_limits(number, chat, settings)
         failure = self._failure(number, chat, send, customer, settings)
@@ -67,6 +68,7 @@ class Gate:
             customer=customer,
             group=group,
             content=content,
+            category=category,
             failure=failure,
             answer=_answer(wamid, send, customer, group),
         )
@@ -113,21 +115,43 @@ class Gate:
         if quoted is None or (quoted.phone_number_id, quoted.chat) != (number.phone_number_id, chat):
             raise bad_value("context['message_id'] is not a message of this conversation")
 
-    def _content(self, number: Number, send: Send) -> Any:
+    def _content(self, number: Number, send: Send, settings: Settings) -> tuple[Any, str]:
+        """What the customer sees, and what it is charged as."""
+        account = self._network.accounts[number.waba_id]
+        if account.can_send == "BLOCKED":
+            raise GraphError(131031)
         if send.type != "template":
-            return send.content
+            return send.content, "service"
+        if account.can_send == "LIMITED":
+            raise GraphError(368)
         wanted = send.content
-        template = find(
-            self._network.accounts[number.waba_id].templates, wanted["name"], wanted["language"]["code"]
-        )
+        template = find(account.templates, wanted["name"], wanted["language"]["code"])
         components = wanted.get("components", [])
         if template.category == "AUTHENTICATION":
             if send.to_group:
                 raise GraphError(131051)
             if send.recipient is not None:
                 raise GraphError(131062)
+        category = template.category.lower()
+        if send.marketing is not None:
+            category = self._marketed(account, template, send.marketing, settings)
         check(template, components)
-        return {"name": template.name, "language": template.language, **rendered(template, components)}
+        shown = {"name": template.name, "language": template.language, **rendered(template, components)}
+        return shown, category
+
+    def _marketed(self, account: Account, template: Template, policy: str, settings: Settings) -> str:
+        """What the Marketing Messages API charges for the template, where it takes it."""
+        if template.category != "MARKETING":
+            raise GraphError(134100, "Only marketing template messages are supported")
+        if account.marketing == "ELIGIBLE":
+            raise GraphError(200, "You must accept the Marketing Messages API terms of service.")
+        if self._network.now() < template.created + settings.template_sync:
+            raise GraphError(134101)
+        if account.marketing == "ONBOARDED":
+            return "marketing_lite"
+        if policy == "STRICT":
+            raise GraphError(134102)
+        return "marketing"  # by the Cloud API after all
 
     def _check_media_ids(self, number: Number, send: Send) -> None:
         for _, media, path in _media_of(send):

@@ -241,6 +241,7 @@ def group_described(group: Group) -> dict[str, Any]:
 def described(sandbox: Sandbox, number: Number) -> dict[str, Any]:
     """A number with its credentials: it is a simulation, and whoever asks has to configure a gateway with them."""
     app = sandbox.network.app_of(number)
+    callback = sandbox.network.callback_of(number)
     return {
         "phoneNumberId": number.phone_number_id,
         "accessTokens": sorted(number.access_tokens),
@@ -251,7 +252,7 @@ def described(sandbox: Sandbox, number: Number) -> dict[str, Any]:
         "displayPhoneNumber": number.display_phone_number,
         "verifiedName": number.verified_name,
         "countryCode": number.country_code,
-        "callbackUrl": sandbox.network.callback_of(number),
+        "callbackUrl": callback and callback.url,
         "registered": number.registered,
         "official": number.official,
         "deleted": number.deleted,

@@ -7,10 +7,12 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from wad.sandbox.errors import GraphError
-from wad.sandbox.network import Customer, Group, Message, Number
+from wad.sandbox.network import Callback, Customer, Group, Message, Number
+
+Signature: TypeAlias = Literal["right", "wrong", "missing"]
 
 
 @dataclasses.dataclass(slots=True)
@@ -74,6 +76,15 @@ def signatures(app_secret: str, body: bytes) -> dict[str, str]:
         "X-Hub-Signature-256": f"sha256={hmac.new(key, body, hashlib.sha256).hexdigest()}",
         "X-Hub-Signature": f"sha1={hmac.new(key, body, hashlib.sha1).hexdigest()}",
     }
+
+
+def proof(callback: Callback, app_secret: str, body: bytes, signature: Signature = "right") -> dict[str, str]:
+    """The headers by which a callback knows that *body* is genuine, or (for a test of that) sees that it is not."""
+    if signature == "missing":
+        return {}
+    if callback.headers is not None:
+        return {name: value if signature == "right" else f"not {value}" for name, value in callback.headers}
+    return signatures(app_secret if signature == "right" else f"not {app_secret}", body)
 
 
 def metadata(number: Number) -> dict[str, str]:
@@ -140,7 +151,11 @@ def participant_item(message: Message, status: str, at: float, customer: Custome
     return item
 
 
+#: Meta charges for templates, by what they are for, and for nothing that answers a customer.
+_FREE: Final = "service"
+
+
 def _pricing(message: Message) -> dict[str, Any]:
-    if message.type == "template":
-        return {"billable": True, "pricing_model": "PMP", "type": "regular", "category": "utility"}
-    return {"billable": False, "pricing_model": "PMP", "type": "free_customer_service", "category": "service"}
+    billable = message.category != _FREE
+    type_ = "regular" if billable else "free_customer_service"
+    return {"billable": billable, "pricing_model": "PMP", "type": type_, "category": message.category}

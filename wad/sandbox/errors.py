@@ -88,8 +88,12 @@ CODES: Final[dict[int, tuple[int, str, str]]] = {
     132016: (400, "Template is disabled", "Template was paused too many times due to low quality."),
     132068: (400, "Flow is blocked", ""),
     132069: (400, "Flow is throttled", ""),
+    133000: (500, "Incomplete deregistration", "A previous deregistration attempt failed."),
     133004: (503, "Server is temporarily unavailable", ""),
     133005: (400, "Two step verification PIN mismatch", ""),
+    133006: (400, "Phone number re-verification needed", "The number has to be verified before registering."),
+    133008: (400, "Too many two step verification PIN guesses", ""),
+    133009: (400, "Two step verification PIN guessed too fast", ""),
     133010: (
         400,
         "Account not registered",
@@ -105,6 +109,8 @@ CODES: Final[dict[int, tuple[int, str, str]]] = {
         "Generic user error",
         "Message failed to send because of an unknown error with your parameters.",
     ),
+    136024: (400, "Request code error", "The code could not be sent."),
+    136025: (400, "Verify code error", "The code that was entered is incorrect."),
     137000: (400, "Identity key mismatch", ""),
 }
 

@@ -132,7 +132,8 @@ Fault: TypeAlias = RequestFault | EventFault
 
 Operation: TypeAlias = Literal[
     "messages", "read", "media.upload", "media.url", "media.download", "media.delete",
-    "number", "groups", "group", "account", "message", "list", "content", "webhook", "*",
+    "marketing", "number", "numbers", "registration", "profile", "settings", "groups", "group", "account",
+    "subscription", "templates", "template", "token", "upload", "message", "list", "content", "webhook", "*",
 ]  # fmt: skip
 
 
@@ -140,6 +141,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     """Which requests or events. What is not said matches everything; `*` is every request."""
 
     operation: Operation = "*"
+    method: Literal["GET", "POST", "DELETE"] | None = None  # requests only
     phone_number_id: str | None = None
     to: str | None = None  # a phone in digits, a user id or a group id: the customer's side, in events too
     type: str | None = None  # a message type
@@ -192,7 +194,13 @@ class Faults:
         self._scripts.clear()
 
     def for_request(
-        self, operation: str, phone_number_id: str | None, who: Collection[str] = (), type_: str | None = None
+        self,
+        operation: str,
+        phone_number_id: str | None,
+        who: Collection[str] = (),
+        type_: str | None = None,
+        *,
+        method: str = "POST",
     ) -> RequestFault | None:
         if not self._scripts:
             return None
@@ -200,6 +208,7 @@ class Faults:
             match = script.match
             if (
                 match.operation in ("*", operation)
+                and match.method in (None, method)
                 and match.phone_number_id in (None, phone_number_id)
                 and (match.to is None or match.to in who)
                 and match.type in (None, type_)

@@ -44,7 +44,7 @@ class Graph:
 
     async def perform(self, operation: str, number_id: str | None, act: Act) -> Response:
         """Run *act* between what the fault scripts do before and after it."""
-        fault = self._sandbox.faults.for_request(operation, number_id)
+        fault = self._sandbox.faults.for_request(operation, number_id, method=request.method)
         return await self.perform_under(fault, operation, number_id, act, {})
 
     async def perform_under(
@@ -70,7 +70,7 @@ class Graph:
             answer = await act()
         except GraphError as error:
             return self._refusal(error, entry)
-        if operation != "messages":
+        if operation not in ("messages", "marketing"):  # `Traffic.send` writes those down
             self._record(entry, 200)
         if fault is not None and getattr(fault, "after", "before") == "accept":
             spoilt = await spoiled(fault)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from wad.sandbox.envelope import Event
-from wad.sandbox.network import App
+from wad.sandbox.network import App, Callback
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class Delivery:
 
 @dataclass(slots=True)
 class Destination:
-    url: str
+    callback: Callback
     app: App
     lanes: dict[str, deque[tuple[int, Event]]] = field(default_factory=dict)
     ready: deque[str] = field(default_factory=deque)  # lanes with something to send and nothing on the wire

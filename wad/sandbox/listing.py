@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlencode
 
 from quart import request
@@ -11,6 +11,9 @@ from quart import request
 from wad.sandbox.errors import GraphError, invalid
 
 Answer: TypeAlias = dict[str, Any]
+
+#: What every list may be asked.
+LISTING: Final = ("fields", "limit", "after", "before")
 
 
 def fields(known: Answer, asked: Answer, default: Sequence[str], node: str) -> Answer:
@@ -27,7 +30,8 @@ def fields(known: Answer, asked: Answer, default: Sequence[str], node: str) -> A
 def paged(listed: list[Answer], asked: Answer, *, most: int = 1000) -> tuple[list[Answer], Answer]:
     """A page of the list by Graph's cursors; here a cursor is a position."""
     try:
-        limit, start = int(asked.get("limit", 25)), int(asked.get("after", 0))
+        limit = int(asked.get("limit", 25))
+        start = max(0, int(asked["before"]) - limit) if asked.get("before") else int(asked.get("after") or 0)
     except ValueError:
         raise GraphError(131059) from None
     if not 1 <= limit <= most:

@@ -11,6 +11,7 @@ from wad.sandbox.errors import GraphError, required
 from wad.sandbox.graph import Answer, Graph, both, parameters
 from wad.sandbox.ids import digits_of
 from wad.sandbox.media import UPLOADED_LIVES, URL_LIVES, Media, bare, check_upload, url_hash
+from wad.sandbox.shape import only
 from wad.sandbox.validate import wrong_product
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ def messaging_routes(sandbox: Sandbox) -> Blueprint:
     graph = Graph(sandbox)
     network = sandbox.network
 
-    @both(routes, "/<number_id>/messages", ["POST"])
-    async def messages(number_id: str) -> Response:
+    @both(routes, "/<number_id>/<any(messages, marketing_messages):edge>", ["POST"])
+    async def messages(number_id: str, edge: str) -> Response:
         body = await parameters()
-        if "status" in body:
+        marketing = edge == "marketing_messages"
+        operation = "marketing" if marketing else "messages"
+        if "status" in body and not marketing:
 
             async def read() -> Answer:
                 return sandbox.traffic.mark_read(graph.number(number_id), body)
@@ -35,19 +38,17 @@ def messaging_routes(sandbox: Sandbox) -> Blueprint:
         to, recipient, kind = body.get("to"), body.get("recipient"), body.get("type")
         who = [name for name in (to, recipient) if isinstance(name, str)]
         who += [digits_of(name) for name in who[:1]]
-        fault = sandbox.faults.for_request(
-            "messages", number_id, who, kind if isinstance(kind, str) else None
-        )
+        fault = sandbox.faults.for_request(operation, number_id, who, kind if isinstance(kind, str) else None)
 
         async def send() -> Answer:
-            return await sandbox.traffic.send(graph.number(number_id), body, fault)
+            return await sandbox.traffic.send(graph.number(number_id), body, fault, marketing=marketing)
 
         about = {
             "to": to if to is not None else recipient,
             "type": kind,
             "callbackData": body.get("biz_opaque_callback_data"),
         }
-        return await graph.perform_under(fault, "messages", number_id, send, about)
+        return await graph.perform_under(fault, operation, number_id, send, about)
 
     @both(routes, "/<number_id>/media", ["POST"])
     async def upload(number_id: str) -> Response:
@@ -55,6 +56,7 @@ def messaging_routes(sandbox: Sandbox) -> Blueprint:
 
         async def store() -> Answer:
             number = graph.number(number_id)
+            only(dict(form), {"messaging_product", "type"})
             if form.get("messaging_product") != "whatsapp":
                 raise wrong_product(form.get("messaging_product"))
             file = files.get("file")

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from wad.sandbox.catalogue import catalogue
 from wad.sandbox.ids import as_wa_id, digits_of, user_id_of
 from wad.sandbox.media import Media
-from wad.sandbox.templates import Template, catalogue
+from wad.sandbox.templates import Template
 
 WINDOW: Final = 24 * 3600.0  # the customer service window
 _KEPT: Final = 500  # messages a chat shows on the page
@@ -31,12 +32,15 @@ class App:
     callback_url: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Callback:
-    """An override of the app's callback, for one account or one number."""
+    """Where events go: the app's own, or an override of it for one account or one number."""
 
     url: str
-    verify_token: str
+    verify_token: str = ""
+    headers: tuple[tuple[str, str], ...] | None = (
+        None  # what its POSTs carry in place of a signature: 360dialog
+    )
 
 
 @dataclass(slots=True)
@@ -44,9 +48,14 @@ class Account:
     """A WhatsApp Business Account."""
 
     waba_id: str
-    templates: dict[tuple[str, str], Template] = field(default_factory=catalogue)
+    templates: dict[tuple[str, str], Template]
+    name: str = "Sandbox account"
     override: Callback | None = None
     subscribed: bool = True
+    can_send: Literal["AVAILABLE", "LIMITED", "BLOCKED"] = "AVAILABLE"  # LIMITED: answers only, no templates
+    marketing: Literal["ONBOARDED", "ELIGIBLE", "INELIGIBLE"] = "ONBOARDED"  # to the Marketing Messages API
+    limit: str = "TIER_UNLIMITED"  # people a day outside of their windows; Meta has it of the portfolio
+    deleted_names: dict[str, float] = field(default_factory=dict)  # of templates, with when
 
 
 @dataclass(slots=True)
@@ -62,6 +71,12 @@ class Number:
     access_tokens: set[str] = field(default_factory=set)  # change them with `Network.grant`
     override: Callback | None = None
     registered: bool = True
+    verified: bool = True  # its owner has shown the code
+    code: str | None = None  # the one that was asked for
+    pin: str | None = None  # of two-step verification, once set
+    changes: dict[str, list[float]] = field(default_factory=dict)  # when it was registered, and deregistered
+    settings: dict[str, Any] = field(default_factory=dict)
+    api_key: str | None = None  # 360dialog has it, and knows it by this
     official: bool = True  # an Official Business Account: may use groups
     deleted: bool = False
     allow_list: set[str] | None = None  # a test number: 131030 for everybody else
@@ -120,6 +135,7 @@ class Message:
     context: dict[str, Any] | None = None
     callback_data: str | None = None
     by_user_id: bool = False  # addressed by BSUID
+    category: str = "service"  # what it is charged as
     deleted: bool = False
 
 
@@ -134,6 +150,7 @@ class Network:
         self.groups: dict[str, Group] = {}
         self.media: dict[str, Media] = {}
         self.messages: dict[str, Message] = {}
+        self.handles: set[str] = set()  # of uploads that are no media: samples, pictures of profiles
         self._tokens: dict[str, set[str]] = {}
         self._by_digits: dict[str, Customer] = {}
         self._chats: dict[tuple[str, str], deque[Message]] = {}
@@ -153,7 +170,7 @@ class Network:
     def app_of(self, number: Number) -> App:
         return self.apps[number.app_id]
 
-    def callback_of(self, number: Number, *, messages: bool = True) -> str | None:
+    def callback_of(self, number: Number, *, messages: bool = True) -> Callback | None:
         """Where its events go: the number's override, the account's, the app's. Overrides take only `messages`."""
         account = self.accounts[number.waba_id]
         if not account.subscribed:
@@ -161,8 +178,18 @@ class Network:
         if messages:
             for override in (number.override, account.override):
                 if override is not None:
-                    return override.url
-        return self.app_of(number).callback_url
+                    return override
+        app = self.app_of(number)
+        return Callback(app.callback_url, app.verify_token) if app.callback_url is not None else None
+
+    def account(self, waba_id: str) -> Account:
+        """The account of that id, made if it is new."""
+        if waba_id not in self.accounts:
+            self.accounts[waba_id] = Account(waba_id, catalogue(waba_id))
+        return self.accounts[waba_id]
+
+    def numbers_in(self, waba_id: str) -> list[Number]:
+        return [n for n in self.numbers.values() if n.waba_id == waba_id and not n.deleted]
 
     def grant(self, number: Number, tokens: set[str]) -> None:
         """Let exactly these tokens act for *number*."""

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from wad.sandbox.ids import country_code, digits_of
-from wad.sandbox.network import Account, App, Network, Number
+from wad.sandbox.network import App, Network, Number
 
 
 class NumberSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -82,7 +82,7 @@ def put_number(network: Network, spec: NumberSpec) -> Number:
     if spec.access_token is not None:
         tokens.add(spec.access_token)
     network.grant(number, tokens or {f"EAAsandbox{spec.phone_number_id}"})
-    network.accounts.setdefault(number.waba_id, Account(number.waba_id))
+    network.account(number.waba_id)
     return number
 
 

@@ -22,6 +22,7 @@ from wad.sandbox.inbound import Person, phone_key
 from wad.sandbox.ledger import Ledger
 from wad.sandbox.network import Customer, Group, Network, Number
 from wad.sandbox.provision import READY, put_number
+from wad.sandbox.review import Review
 from wad.sandbox.server import ASGIApp
 from wad.sandbox.settings import Settings
 from wad.sandbox.traffic import Traffic
@@ -86,6 +87,12 @@ class Sandbox:
             webhooks=self.webhooks,
             feed=self.feed,
             settings=lambda: self.settings,
+        )
+        self.review = Review(
+            network=self.network,
+            timers=self.webhooks.timers,
+            settings=lambda: self.settings,
+            tell=self.account_event,
         )
         self.web = (
             None
@@ -187,6 +194,11 @@ class Sandbox:
     def group_event(self, number: Number, field: str, change: dict[str, Any]) -> None:
         value = {"messaging_product": "whatsapp", "metadata": metadata(number), "groups": [change]}
         self.traffic.account_event(number, field, value)
+
+    def account_event(self, waba_id: str, field: str, value: dict[str, Any]) -> str | None:
+        """An event of the account as a whole; one without numbers has nobody to be told by."""
+        numbers = self.network.numbers_in(waba_id)
+        return self.traffic.account_event(numbers[0], field, value) if numbers else None
 
     def new_media_id(self) -> str:
         return str(next(self._media_ids))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
 from quart import Blueprint, Response, request
 
 from wad.sandbox.bodies import Body, body, control_blueprint
+from wad.sandbox.envelope import Signature
 from wad.sandbox.errors import GraphError
 from wad.sandbox.faults import Script
 from wad.sandbox.graph import answered
 from wad.sandbox.inbound import Person
 from wad.sandbox.network import Message
+from wad.sandbox.twilio.errors import TwilioError
 from wad.sandbox.webhooks import Order
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class RawSpec(Body, frozen=True):
 
     body: Any = None  # JSON
     text: str | None = None  # in place of it: the bytes as they are
-    signature: Literal["right", "wrong", "missing"] = "right"
+    signature: Signature = "right"
     phone_number_id: str | None = None
 
 
@@ -78,6 +80,12 @@ def scripting_routes(sandbox: Sandbox) -> Blueprint:
     @routes.post("/status")
     async def inject_status() -> Response:
         spec = await body(StatusSpec)
+        record = sandbox.twilio.accounts.records.get(spec.wamid)
+        if record is not None:
+            failure = TwilioError(spec.error.code, spec.error.details) if spec.error is not None else None
+            return answered(
+                200, {"eventId": sandbox.twilio.traffic.status(record, spec.status, error=failure)}
+            )
         message = network.messages.get(spec.wamid)
         if message is None:
             if spec.to is None:
@@ -135,29 +143,35 @@ def scripting_routes(sandbox: Sandbox) -> Blueprint:
 
     @routes.post("/webhooks/hold")
     async def hold() -> Response:
-        sandbox.webhooks.held = True
+        sandbox.webhooks.held = sandbox.twilio.webhooks.held = True
         return answered(200, {"held": True})
 
     @routes.post("/webhooks/release")
     async def release() -> Response:
         spec = await body(ReleaseSpec)
         deliveries = await sandbox.webhooks.release(order=spec.order, batch=spec.batch, copies=spec.copies)
+        deliveries += await sandbox.twilio.webhooks.release(order=spec.order, copies=spec.copies)
         return answered(200, {"deliveries": deliveries})
 
     @routes.post("/webhooks/replay")
     async def replay() -> Response:
         spec = await body(ReplaySpec)
+        told_by_twilio, ids = sandbox.twilio.webhooks.knows, spec.event_ids
         deliveries = await sandbox.webhooks.replay(
-            spec.event_ids, last=spec.last, order=spec.order, batch=spec.batch
+            None if ids is None else [each for each in ids if not told_by_twilio(each)],
+            last=spec.last,
+            order=spec.order,
+            batch=spec.batch,
         )
+        deliveries += await sandbox.twilio.webhooks.replay(ids, last=spec.last, order=spec.order)
         return answered(200, {"deliveries": deliveries})
 
     @routes.post("/settle")
     async def settle() -> Response:
         """Wait until no status, webhook or retry is still to come."""
         with trio.move_on_after((await body(SettleSpec)).seconds):
-            await sandbox.webhooks.settled()
-        counts = sandbox.webhooks.counts
+            await sandbox.settled()
+        counts = sandbox.counts
         return answered(200, {"settled": not any(counts.values()), **counts})
 
     return routes

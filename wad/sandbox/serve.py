@@ -12,13 +12,15 @@ from quart import Response
 from quart_trio import QuartTrio
 
 from wad.sandbox.accounts import account_routes
+from wad.sandbox.apps import app_routes
 from wad.sandbox.chatpage import page_routes
 from wad.sandbox.control import control_routes
 from wad.sandbox.graph import VersionConverter, answered
 from wad.sandbox.groups import group_routes
 from wad.sandbox.media import LARGEST
 from wad.sandbox.messaging import messaging_routes
-from wad.sandbox.objects import number_routes, object_routes
+from wad.sandbox.numbers import number_routes
+from wad.sandbox.objects import object_routes
 from wad.sandbox.sandbox import Config, Sandbox
 from wad.sandbox.scripting import scripting_routes
 from wad.sandbox.server import serve
@@ -31,6 +33,7 @@ _ROUTES = (
     number_routes,
     group_routes,
     account_routes,
+    app_routes,
     control_routes,
     scripting_routes,
     web_routes,

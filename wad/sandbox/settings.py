@@ -32,6 +32,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid
     failures: Literal["webhook", "answer"] = "webhook"  # where 131026, 131047, 131053... are told
     pair_limit: bool = False  # 131056: 1 message in 6 s to one person, 45 on credit
     throughput: Annotated[float, msgspec.Meta(gt=0)] | None = None  # 130429: messages a second of one number
+    template_review: Literal["approve", "reject", "none"] = "approve"  # of a template that is made or edited
+    template_review_after: Seconds = 2.0  # Meta takes minutes, or a day
+    template_sync: Seconds = (
+        600.0  # 134101: for so long the Marketing Messages API does not know a new template
+    )
     require_proof: bool = False  # the app's "Require App Secret" switch
     sniff_media: bool = True  # 131053 where an upload's bytes are not what its type says
     latency: Seconds = 0.0  # before every answer of the Graph API

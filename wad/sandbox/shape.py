@@ -43,6 +43,13 @@ def known(value: dict[str, Any], keys: Iterable[str], at: str) -> None:
             raise invalid(f'Unexpected key "{key}" on param "{at}".')
 
 
+def only(parameters: dict[str, Any], keys: Iterable[str]) -> None:
+    """A call's own parameters: its *keys*, and the token that may stand among them."""
+    for key in parameters:
+        if key not in keys and key != "access_token":
+            raise invalid(f'Unexpected parameter "{key}".')
+
+
 def one_of(value: Any, allowed: Iterable[str], at: str) -> None:
     if not isinstance(value, str) or value not in allowed:
         names = ", ".join(sorted(name.upper() for name in allowed))

@@ -1,13 +1,13 @@
-"""Message templates: a small approved catalogue, and the check of what is sent against what was approved."""
+"""Message templates, and the check of what is sent against what was approved."""
 
 from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from wad.sandbox.errors import GraphError, invalid
+from wad.sandbox.errors import GraphError
 
 _PLACEHOLDER: Final = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _MEDIA: Final = ("IMAGE", "VIDEO", "DOCUMENT", "LOCATION")
@@ -21,10 +21,11 @@ class Template:
     components: list[dict[str, Any]]  # as `POST /{WABA}/message_templates` takes them
     status: str = "APPROVED"
     template_id: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.template_id:
-            self.template_id = f"9{zlib.crc32(f'{self.name}/{self.language}'.encode()):014}"
+    created: float = float("-inf")  # the Marketing Messages API takes a while to know a new one
+    edited: list[float] = field(default_factory=list)
+    quality: str = "UNKNOWN"
+    rejected_reason: str = "NONE"
+    time_to_live: int | None = None
 
     def part(self, kind: str) -> dict[str, Any] | None:
         return next((part for part in self.components if part["type"] == kind), None)
@@ -37,110 +38,29 @@ class Template:
             "status": self.status,
             "category": self.category,
             "components": self.components,
-            "parameter_format": "NAMED" if self._named() else "POSITIONAL",
-            "quality_score": {"score": "UNKNOWN"},
-            "rejected_reason": "NONE",
+            "parameter_format": "NAMED" if self.named else "POSITIONAL",
+            "quality_score": {"score": self.quality},
+            "rejected_reason": self.rejected_reason,
+            "message_send_ttl_seconds": self.time_to_live,
         }
 
-    def _named(self) -> bool:
-        body = self.part("BODY")
-        return body is not None and any(not name.isdigit() for name in _PLACEHOLDER.findall(body["text"]))
+    @property
+    def named(self) -> bool:
+        return any(
+            not name.isdigit()
+            for part in (self.part("HEADER"), self.part("BODY"))
+            for name in placeholders((part or {}).get("text", ""))
+        )
 
 
-def _text(kind: str, text: str) -> dict[str, Any]:
-    return (
-        {"type": kind, "text": text} if kind != "HEADER" else {"type": kind, "format": "TEXT", "text": text}
-    )
+def id_of(waba_id: str, name: str, language: str) -> str:
+    """A template's id: the same for the same template of the same account."""
+    return f"9{zlib.crc32(f'{waba_id}/{name}/{language}'.encode()):014}"
 
 
-def catalogue() -> dict[tuple[str, str], Template]:
-    """What every new account can send. One template for each thing that can go wrong with one."""
-    templates = [
-        Template(
-            "hello_world",
-            "en_US",
-            "UTILITY",
-            [
-                _text("HEADER", "Hello World"),
-                _text(
-                    "BODY",
-                    "Welcome and congratulations!! This message shows your ability to send a template.",
-                ),
-                _text("FOOTER", "WhatsApp Business Platform sample message"),
-            ],
-        ),
-        Template(
-            "pedido_listo",
-            "es_MX",
-            "UTILITY",
-            [_text("BODY", "Hola {{1}}, tu pedido {{2}} está listo para recoger.")],
-        ),
-        Template(
-            "order_update",
-            "en",
-            "UTILITY",
-            [
-                _text("HEADER", "Order {{1}}"),
-                _text("BODY", "Hi {{1}}, your order ships on {{2}}."),
-                {
-                    "type": "BUTTONS",
-                    "buttons": [
-                        {"type": "URL", "text": "Track", "url": "https://example.com/orders/{{1}}"},
-                        {"type": "QUICK_REPLY", "text": "Talk to us"},
-                    ],
-                },
-            ],
-        ),
-        Template(
-            "appointment_reminder",
-            "en",
-            "UTILITY",
-            [_text("BODY", "Hi {{customer_name}}, see you on {{day}}.")],
-        ),
-        Template(
-            "summer_sale",
-            "en",
-            "MARKETING",
-            [
-                {"type": "HEADER", "format": "IMAGE"},
-                _text("BODY", "{{1}}, everything is 20 % off until Sunday."),
-                _text("FOOTER", "Reply STOP to hear no more"),
-                {
-                    "type": "BUTTONS",
-                    "buttons": [
-                        {"type": "QUICK_REPLY", "text": "Show me"},
-                        {"type": "QUICK_REPLY", "text": "Stop promotions"},
-                    ],
-                },
-            ],
-        ),
-        Template(
-            "login_code",
-            "en",
-            "AUTHENTICATION",
-            [
-                _text("BODY", "{{1}} is your verification code."),
-                {
-                    "type": "BUTTONS",
-                    "buttons": [
-                        {
-                            "type": "URL",
-                            "text": "Copy code",
-                            "url": "https://www.whatsapp.com/otp/code/?code=otp{{1}}",
-                        }
-                    ],
-                },
-            ],
-        ),
-        Template(
-            "paused_offer", "en", "MARKETING", [_text("BODY", "Too many blocked this.")], status="PAUSED"
-        ),
-        Template(
-            "disabled_offer", "en", "MARKETING", [_text("BODY", "Far too many did.")], status="DISABLED"
-        ),
-        Template("pending_offer", "en", "MARKETING", [_text("BODY", "In review.")], status="PENDING"),
-    ]
-    return {(template.name, template.language): template for template in templates}
+def placeholders(text: str) -> list[str]:
+    """The names in `{{...}}`, each once."""
+    return list(dict.fromkeys(_PLACEHOLDER.findall(text)))
 
 
 def find(templates: dict[tuple[str, str], Template], name: str, language: str) -> Template:
@@ -173,7 +93,7 @@ def _parameters(sent: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 def _check_text(template: Template, kind: str, parameters: list[dict[str, Any]]) -> None:
     part = template.part(kind)
-    names = list(dict.fromkeys(_PLACEHOLDER.findall(part["text"]))) if part is not None else []
+    names = placeholders(part["text"]) if part is not None else []
     if len(parameters) != len(names):
         raise GraphError(
             132000,
@@ -256,16 +176,3 @@ def rendered(template: Template, sent: list[dict[str, Any]]) -> dict[str, Any]:
             {"type": button["type"], "text": button["text"], "payload": given.get("payload", button["text"])}
         )
     return shown
-
-
-def new_template(data: dict[str, Any]) -> Template:
-    """A template as somebody creates it: pending until approved."""
-    for name in ("name", "language", "category", "components"):
-        if name not in data:
-            raise invalid(f"The parameter {name} is required.")
-    if not re.fullmatch(r"[a-z0-9_]{1,512}", str(data["name"])):
-        raise invalid("Message template name can only have lowercase letters and underscores")
-    components = data["components"]
-    if not isinstance(components, list) or not any(p.get("type") == "BODY" for p in components):
-        raise invalid("Param components must contain a BODY.")
-    return Template(data["name"], data["language"], data["category"], components, status="PENDING")

@@ -23,6 +23,7 @@ from wad.sandbox.ids import new_wamid
 from wad.sandbox.ledger import Ledger
 from wad.sandbox.network import Customer, Group, Message, Network, Number
 from wad.sandbox.settings import Settings
+from wad.sandbox.shape import only
 from wad.sandbox.validate import check_send, wrong_product
 from wad.sandbox.webhooks import Webhooks
 
@@ -51,9 +52,14 @@ class Traffic:
 
     # --- business → customer ----------------------------------------------------------------------
 
-    async def send(self, number: Number, body: dict[str, Any], fault: RequestFault | None) -> dict[str, Any]:
-        """Take a message, and answer as Meta does. Every later status is on its way when this returns."""
-        send = check_send(body)
+    async def send(
+        self, number: Number, body: dict[str, Any], fault: RequestFault | None, *, marketing: bool = False
+    ) -> dict[str, Any]:
+        """Take a message, and answer as Meta does. Every later status is on its way when this returns.
+
+        With *marketing* it has come by the Marketing Messages API.
+        """
+        send = check_send(body, marketing=marketing)
         settings = self._settings()
         accepted = self._gate.accept(number, send, settings)
         now = self._network.now()
@@ -68,6 +74,7 @@ class Traffic:
             context=None if send.quotes is None else {"id": send.quotes},
             callback_data=send.callback_data,
             by_user_id=send.recipient is not None,
+            category=accepted.category,
         )
         self._network.remember(message)
         customer = accepted.customer
@@ -75,6 +82,7 @@ class Traffic:
             "send",
             now,
             {
+                "operation": "marketing" if marketing else "messages",
                 "phoneNumberId": number.phone_number_id,
                 "wamid": message.wamid,
                 "callbackData": send.callback_data,
@@ -167,6 +175,7 @@ class Traffic:
         """`{"status": "read", "message_id", "typing_indicator"?}`: a read receipt, and dots for 25 s."""
         if body.get("messaging_product") != "whatsapp":
             raise wrong_product(body.get("messaging_product"))
+        only(body, {"messaging_product", "status", "message_id", "typing_indicator"})
         if body["status"] != "read":
             raise invalid(f'Param status must be one of {{READ}} - got "{body["status"]}".')
         wamid = body.get("message_id")

@@ -14,7 +14,7 @@ import msgspec
 
 from wad.sandbox.errors import GraphError, bad_value, invalid, required
 from wad.sandbox.interactive import check_interactive
-from wad.sandbox.shape import check_media, items, known, need, obj, one_of, string
+from wad.sandbox.shape import check_media, items, known, need, obj, one_of, only, string
 
 MEDIA_TYPES: Final = frozenset({"image", "video", "audio", "document", "sticker"})
 GROUP_TYPES: Final = MEDIA_TYPES | {"text", "template", "pin"}
@@ -40,9 +40,19 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     quotes: str | None
     callback_data: str | None
     identity: str | None
+    marketing: str | None  # the product policy of a send over the Marketing Messages API
 
 
-def check_send(body: dict[str, Any]) -> Send:
+#: What every send may have, besides the object of its type.
+_FIELDS: Final = {
+    *("messaging_product", "recipient_type", "to", "recipient", "type", "context"),
+    *("biz_opaque_callback_data", "recipient_identity_key_hash", "messaging_account_id"),
+}
+_MARKETING_FIELDS: Final = {"product_policy", "message_activity_sharing"}
+
+
+def check_send(body: dict[str, Any], *, marketing: bool = False) -> Send:
+    """Check a send, of the Cloud API or of the Marketing Messages API."""
     if body.get("messaging_product") != "whatsapp":
         raise wrong_product(body.get("messaging_product"))
     recipient_type = body.get("recipient_type", "individual")
@@ -68,6 +78,8 @@ def check_send(body: dict[str, Any]) -> Send:
         raise GraphError(131051)
     if kind not in body:
         raise GraphError(131008, f"Parameter '{kind}' is mandatory for type '{kind}'")
+    only(body, _FIELDS | {kind} | (_MARKETING_FIELDS if marketing else set()))
+    policy = _policy(body, kind) if marketing else None
     content = body[kind]
     check(content)
     quotes = _quoted(body, kind)
@@ -86,7 +98,18 @@ def check_send(body: dict[str, Any]) -> Send:
         quotes=quotes,
         callback_data=callback_data,
         identity=identity,
+        marketing=policy,
     )
+
+
+def _policy(body: dict[str, Any], kind: str) -> str:
+    if kind != "template":
+        raise GraphError(131055, "Only marketing template messages are supported")
+    policy = body.get("product_policy", "CLOUD_API_FALLBACK")
+    one_of(policy, {"CLOUD_API_FALLBACK", "STRICT"}, "product_policy")
+    if not isinstance(body.get("message_activity_sharing", False), bool):
+        raise invalid("Param message_activity_sharing must be a boolean.")
+    return str(policy)
 
 
 def wrong_product(value: Any) -> GraphError:

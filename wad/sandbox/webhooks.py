@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 import httpx
 import trio
 
-from wad.sandbox.envelope import Event, encode, envelope, signatures
+from wad.sandbox.envelope import Event, Signature, encode, envelope, proof
 from wad.sandbox.faults import (
     DropCallbackData,
     Duplicate,
@@ -28,11 +28,14 @@ from wad.sandbox.faults import (
 )
 from wad.sandbox.lanes import Delivery, Destination
 from wad.sandbox.ledger import Ledger
-from wad.sandbox.network import Network, Number
+from wad.sandbox.network import App, Callback, Network, Number
 from wad.sandbox.settings import Settings
 from wad.sandbox.timers import Timer, Timers
 
 Order: TypeAlias = Literal["as_is", "reversed", "shuffled"]
+
+#: What tells one destination from another: the URL, the headers in place of a signature, and the app that signs.
+_Key: TypeAlias = tuple[str, tuple[tuple[str, str], ...] | None, str]
 
 _REMEMBERED: Final = 20_000  # events that can be replayed
 
@@ -52,7 +55,7 @@ class Webhooks:
         self._faults = faults
         self._settings = settings
         self._client = client
-        self._destinations: dict[tuple[str, str], Destination] = {}
+        self._destinations: dict[_Key, Destination] = {}
         self.timers = Timers()
         self._numbers = itertools.count(1)
         self._events = itertools.count(1)
@@ -60,7 +63,7 @@ class Webhooks:
         self._nursery: trio.Nursery | None = None
         self._remembered: OrderedDict[str, Event] = OrderedDict()
         self._swapped: dict[
-            str, tuple[Event, str, Timer]
+            str, tuple[Event, Callback, Timer]
         ] = {}  # lane → the event that waits for the next one
         self.held = False
 
@@ -102,7 +105,7 @@ class Webhooks:
     def emit(self, event: Event, *, who: Iterable[str] = (), type_: str | None = None) -> None:
         """Record the event and see to its delivery, with what the fault scripts have to say."""
         item = event.items[0] if event.items else {}
-        url = self._network.callback_of(event.number, messages=event.field == "messages")
+        callback = self._network.callback_of(event.number, messages=event.field == "messages")
         self._ledger.write(
             "event",
             event.at,
@@ -115,14 +118,14 @@ class Webhooks:
                 "status": item.get("status"),
                 "type": item.get("type"),
                 "callbackData": item.get("biz_opaque_callback_data"),
-                "callback": url,
+                "callback": callback and callback.url,
                 "items": event.items if event.value is None else [event.value],
             },
         )
         self._remembered[event.event_id] = event
         if len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)
-        if url is None:
+        if callback is None:
             self._tried([event])
             return
         fault = self._faults.for_event(
@@ -130,25 +133,25 @@ class Webhooks:
         )
         match fault:
             case None:
-                self._put(event, url)
+                self._put(event, callback)
             case Duplicate():
                 for _ in range(fault.copies):
-                    self._put(event, url)
+                    self._put(event, callback)
             case Reorder():
                 self._release_swapped(event.lane)
                 timer = self.timers.later(fault.seconds, lambda: self._release_swapped(event.lane))
-                self._swapped[event.lane] = (event, url, timer)
+                self._swapped[event.lane] = (event, callback, timer)
                 return
             case Late():
-                self.timers.later(fault.seconds, lambda: self._put(event, url))
+                self.timers.later(fault.seconds, lambda: self._put(event, callback))
             case Lose():
                 self._tried([event])
             case DropCallbackData():
                 for entry in event.items:
                     entry.pop("biz_opaque_callback_data", None)
-                self._put(event, url)
+                self._put(event, callback)
             case Forge():
-                self._post_forged(event, url, fault)
+                self._post_forged(event, callback, fault)
             case _:
                 raise AssertionError(f"a fault that is not for events: {fault!r}")
         self._release_swapped(event.lane)
@@ -156,12 +159,12 @@ class Webhooks:
     def _release_swapped(self, lane: str) -> None:
         waiting = self._swapped.pop(lane, None)
         if waiting is not None:
-            event, url, timer = waiting
+            event, callback, timer = waiting
             self.timers.cancel(timer)
-            self._put(event, url)
+            self._put(event, callback)
 
-    def _put(self, event: Event, url: str) -> None:
-        destination = self._destination(event, url)
+    def _put(self, event: Event, callback: Callback) -> None:
+        destination = self._destination(event, callback)
         batch = self._settings().batch
         if not destination.waiting and batch.linger:
             destination.opens_at = trio.current_time() + batch.linger
@@ -171,12 +174,12 @@ class Webhooks:
             destination.opens_at = 0.0
         self._kick(destination)
 
-    def _destination(self, event: Event, url: str) -> Destination:
+    def _destination(self, event: Event, callback: Callback) -> Destination:
         app = self._network.app_of(event.number)
-        key = (url, app.app_id)
+        key = _key(callback, app)
         destination = self._destinations.get(key)
         if destination is None:
-            destination = self._destinations[key] = Destination(url, app)
+            destination = self._destinations[key] = Destination(callback, app)
         return destination
 
     # --- deliveries go out ------------------------------------------------------------------------
@@ -202,7 +205,7 @@ class Webhooks:
             delivery_id=f"dlv_{next(self._numbers)}",
             events=events,
             body=body,
-            headers=signatures(destination.app.app_secret, body),
+            headers=proof(destination.callback, destination.app.app_secret, body),
             started=trio.current_time(),
         )
 
@@ -241,7 +244,7 @@ class Webhooks:
         try:
             with trio.fail_after(self._settings().webhook_timeout):
                 response = await self._client.post(
-                    destination.url,
+                    destination.callback.url,
                     content=delivery.body,
                     headers={
                         "Content-Type": "application/json",
@@ -257,7 +260,7 @@ class Webhooks:
             self._network.now(),
             {
                 "deliveryId": delivery.delivery_id,
-                "url": destination.url,
+                "url": destination.callback.url,
                 "events": [event.event_id for event in delivery.events],
                 "attempt": delivery.attempts,
                 "status": status,
@@ -273,17 +276,15 @@ class Webhooks:
             for act in tried:
                 act()
 
-    def _post_forged(self, event: Event, url: str, fault: Forge) -> None:
+    def _post_forged(self, event: Event, callback: Callback, fault: Forge) -> None:
         """An attacker's POST first, then the real one, so that a test sees that only the second counts."""
-        destination = self._destination(event, url)
+        destination = self._destination(event, callback)
         forged = self._delivery(destination, [event])
-        forged.headers = (
-            {} if fault.signature == "missing" else signatures("not the app's secret", forged.body)
-        )
+        forged.headers = proof(callback, destination.app.app_secret, forged.body, fault.signature)
 
         async def forge() -> None:
             await self._post(destination, forged)
-            self._put(event, url)
+            self._put(event, callback)
 
         assert self._nursery is not None
         self._nursery.start_soon(forge)
@@ -314,34 +315,30 @@ class Webhooks:
             known = [self._remembered[event_id] for event_id in event_ids]
         elif last is not None:
             known = known[-last:]
-        groups: dict[tuple[str, str], list[Event]] = {}
+        groups: dict[_Key, tuple[Destination, list[Event]]] = {}
         for event in known:
-            url = self._network.callback_of(event.number, messages=event.field == "messages")
-            if url is not None:
-                groups.setdefault((url, event.number.app_id), []).append(event)
+            callback = self._network.callback_of(event.number, messages=event.field == "messages")
+            if callback is not None:
+                destination = self._destination(event, callback)
+                groups.setdefault(_key(callback, destination.app), (destination, []))[1].append(event)
         answers: list[dict[str, Any]] = []
-        for (url, _), events in groups.items():
-            destination = self._destination(events[0], url)
+        for destination, events in groups.values():
             answers += await self._send_by_hand(destination, _ordered(events, order), batch)
         return answers
 
     async def post_raw(
-        self, number: Number, body: Any, text: str | None, signature: Literal["right", "wrong", "missing"]
+        self, number: Number, body: Any, text: str | None, signature: Signature
     ) -> dict[str, Any]:
         """Any bytes at all to the number's callback, once: what an attacker, or a Meta of tomorrow, may send."""
-        url = self._network.callback_of(number)
-        if url is None:
+        callback = self._network.callback_of(number)
+        if callback is None:
             raise ValueError(f"number {number.phone_number_id} has no callback")
         raw = encode(body) if text is None else text.encode()
         secret = self._network.app_of(number).app_secret
-        headers = {
-            "right": signatures(secret, raw),
-            "wrong": signatures(f"not {secret}", raw),
-            "missing": {},
-        }[signature]
+        headers = proof(callback, secret, raw, signature)
         with trio.fail_after(self._settings().webhook_timeout):
             answer = await self._client.post(
-                url, content=raw, headers={"Content-Type": "application/json", **headers}
+                callback.url, content=raw, headers={"Content-Type": "application/json", **headers}
             )
         return {"status": answer.status_code, "body": answer.text}
 
@@ -363,6 +360,10 @@ class Webhooks:
                 }
             )
         return answers
+
+
+def _key(callback: Callback, app: App) -> _Key:
+    return callback.url, callback.headers, app.app_id
 
 
 def _ordered(events: list[Event], order: Order) -> list[Event]:
