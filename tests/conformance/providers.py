@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from tests.conformance.twilio import TwilioHarness
 from tests.providers import meta
 from tests.providers.test_meta_send import CONTENTS
 from wad.conformance import Harness, Refusal, Said, Told
@@ -148,4 +149,4 @@ class Dialog360Harness(CloudApiHarness):
         return WebhookRequest(url=url, headers={PROOF_HEADER: self.secrets[1]}, body=body)
 
 
-HARNESSES: tuple[Harness, ...] = (CloudApiHarness(), Dialog360Harness())
+HARNESSES: tuple[Harness, ...] = (CloudApiHarness(), Dialog360Harness(), TwilioHarness())

@@ -12,8 +12,9 @@ import pytest
 
 from wad.conformance.harness import Harness
 from wad.conformance.rows import labels
-from wad.conformance.world import GROUP, HOLA, PHONE, USER, World, camel, fields_of, world
+from wad.conformance.world import GROUP, HOLA, NOW, PHONE, USER, World, camel, fields_of, world
 from wad.errors import NotSupported
+from wad.models import InboundMessage
 from wad.providers.base import Capabilities, check_send
 
 Work = Callable[[World], Awaitable[object]]
@@ -94,8 +95,22 @@ async def _settlement(w: World) -> None:
     w.peer.scripts = [w.harness.takes("id-1")]
     sent = w.message()
     await w.connection.send(sent)
-    if w.kind.capabilities.settlement == "callback":
+    if w.kind.capabilities.settlement in ("callback", "list"):
         assert w.harness.correlates(w.peer.last) == sent.message_id
+    if w.kind.capabilities.settlement == "list":
+        w.peer.scripts = [w.harness.lists_sent("id-1")]
+        assert [found.provider_message_id for found in await w.connection.find(sent, NOW)] == ["id-1"]
+
+
+async def _inbound_history(w: World) -> None:
+    w.peer.scripts = [w.harness.lists_received("id-1")]
+    found = [event async for events in w.connection.missed(NOW) for event in events]
+    assert [event.dedupe_key for event in found if isinstance(event, InboundMessage)] == ["m:id-1"]
+
+
+async def _ask_inbound_history(w: World) -> None:
+    async for _ in w.connection.missed(NOW):
+        pass
 
 
 async def _ask_user_ids(w: World) -> None:
@@ -115,6 +130,7 @@ ROWS: Final[dict[str, Row]] = {
     ),
     "user_ids": Row(_user_ids, _ask_user_ids),
     "pairing": Row(_pairing, lambda w: w.connection.pairing_code("+5215512345678")),
+    "inbound_history": Row(_inbound_history, _ask_inbound_history),
     "settlement": Row(_settlement),
 }
 
@@ -122,7 +138,7 @@ ROWS: Final[dict[str, Row]] = {
 class DeclaredCapabilities:
     async def test_every_capability_has_a_row(self, harness: Harness) -> None:
         """Nobody declares what nobody tests."""
-        assert fields_of(Capabilities) == list(ROWS)
+        assert set(fields_of(Capabilities)) == ROWS.keys()
 
     @labels("field", {field: field for field in ROWS})
     async def test_a_capability_is_there_as_declared_or_refused_by_its_name(

@@ -112,6 +112,14 @@ class Harness(ABC):
     def stores(self, media_id: str) -> Script:
         raise _no_sample(self, "media_upload")
 
+    def lists_sent(self, provider_message_id: str) -> Script:
+        """The provider's list has a text `Hola` of ours under this id, of a second after noon (settlement `list`)."""
+        raise _no_sample(self, "settlement")
+
+    def lists_received(self, provider_message_id: str) -> Script:
+        """The provider's list has a customer's text under this id (`inbound_history`)."""
+        raise _no_sample(self, "inbound_history")
+
     # --- webhooks: only of a kind that has any ---
 
     def inbound(self, provider_message_id: str, *, hidden: bool = False) -> WebhookRequest:

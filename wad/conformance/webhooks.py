@@ -143,7 +143,7 @@ class Webhooks:
             (event,) = hooks.webhooks.parse(harness.status("id-1", "msg_1"))
             assert isinstance(event.event, StatusUpdate)
             assert (event.event.provider_message_id, event.event.state) == ("id-1", MessageState.DELIVERED)
-            if hooks.kind.capabilities.settlement == "callback":
+            if hooks.kind.capabilities.settlement in ("callback", "list"):
                 assert event.event.message_id == "msg_1"
 
     @rows("told", lambda harness: harness.told())

@@ -39,9 +39,11 @@ class Calls:
 
     async def mark_read(self, session_id: SessionId, message_id: MessageId, *, typing: bool) -> None:
         actor = self._actors.get(session_id)
-        self._require(actor, "readReceipts", actor.kind.capabilities.read_receipts)
-        if typing:
-            self._require(actor, "typing", actor.kind.capabilities.typing)
+        can = actor.kind.capabilities
+        if typing:  # which marks it read as well: some can do nothing else
+            self._require(actor, "typing", can.typing)
+        else:
+            self._require(actor, "readReceipts", can.read_receipts)
         item = await self._services.store.inbox_item(message_id)
         if item is None or item.session_id != session_id or not isinstance(item.event, InboundMessage):
             raise NotFound(f"the session received no message {message_id!r}")

@@ -85,9 +85,11 @@ class TwilioConnection(Connection):
         return Accepted(accepted.sid)
 
     async def mark_read(self, provider_message_id: str, *, typing: bool) -> None:
-        """Show the customer that we type, which marks their message read. Only ever asked for with *typing*."""
+        """Show the customer that we type, which marks their message read. There is no way to do only that."""
         from wad.providers.twilio.transport import TYPING
 
+        if not typing:
+            await super().mark_read(provider_message_id, typing=False)
         indicator = self._client(TYPING).messaging.v2.typing_indicator
         await indicator.create_async(channel="whatsapp", message_id=provider_message_id)
 
