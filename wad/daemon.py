@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from wad import __version__
 from wad.actors.services import Limits, Pace, Services
-from wad.config import Config, ConfigError
+from wad.config import Config, ConfigError, HttpProvider, ProviderSection
 from wad.content import parse_reply
 from wad.errors import InvalidRequest
 from wad.events import Events
@@ -37,13 +37,10 @@ from wad.http.sockets import bind
 from wad.log import subscribe as log_facts
 from wad.metrics import Metrics
 from wad.notify import Notifier, take_sockets, watchdog
-from wad.providers.baileys.kind import BaileysConfig
 from wad.providers.base import ProviderKind
-from wad.providers.dialog360 import Dialog360Config
 from wad.providers.http import Pools
-from wad.providers.meta.account import MetaConfig
 from wad.providers.place import Place
-from wad.providers.registry import Registry
+from wad.providers.registry import installed
 from wad.secrets import Vault
 from wad.store.open import open_store
 from wad.store.store import Retention, Store
@@ -202,6 +199,10 @@ async def _open_sessions(
     config: Config, store: Store, flows: Flows, events: Events
 ) -> AsyncIterator[Sessions]:
     """The sessions, with all that their actors share."""
+    found = installed()
+    sections = {
+        name: config.providers.of(name, provider.section) for name, provider in found.providers.items()
+    }
     guard = Guard(config.guard.allow)
     async with (
         open_flow_client(
@@ -215,7 +216,7 @@ async def _open_sessions(
             events=events,
             flows=flows,
             limits=_limits(config),
-            paces=_paces(config),
+            paces={name: _pace(section) for name, section in sections.items()},
             node=config.node.id,
             connecting=trio.CapacityLimiter(config.supervisor.restore_concurrency),
         )
@@ -225,7 +226,7 @@ async def _open_sessions(
             data_dir=config.store.data_dir,
             publish=events.publish,
         )
-        kinds = _registry(config, place).kinds
+        kinds = found.make(sections, place)
         async with (
             _running(kinds),
             open_sessions(
@@ -307,36 +308,6 @@ def _flow_defaults(config: Config) -> FlowDefaults:
     return FlowDefaults(url=flow.url, secret=_shown(flow.secret), events=frozenset(flow.events))
 
 
-def _registry(config: Config, place: Place) -> Registry:
-    """Every kind, made of its section. A new one is a line here, and a table of what it calls its settings."""
-    registry = Registry(place)
-    cloud_api, baileys = config.providers.cloud_api, config.providers.baileys
-    registry.create(
-        "cloud_api",
-        MetaConfig(
-            base_url=cloud_api.base_url,
-            version=cloud_api.version,
-            app_secret=_shown(cloud_api.app_secret),
-            verify_token=_shown(cloud_api.verify_token),
-            timeout=cloud_api.timeout,
-        ),
-    )
-    dialog360 = config.providers.dialog360
-    registry.create("dialog360", Dialog360Config(base_url=dialog360.base_url, timeout=dialog360.timeout))
-    registry.create(
-        "baileys",
-        BaileysConfig(
-            web_socket_url=baileys.web_socket_url,
-            sessions_per_bridge=baileys.sessions_per_bridge,
-            node=None if baileys.node is None else str(baileys.node),
-            client_version=baileys.client_version,
-            noise_root_key=baileys.noise_root_key,
-            extra_ca=baileys.extra_ca,
-        ),
-    )
-    return registry
-
-
 def _limits(config: Config) -> Limits:
     limits, backoff = config.limits, config.supervisor.backoff
     return Limits(
@@ -352,20 +323,16 @@ def _limits(config: Config) -> Limits:
     )
 
 
-def _paces(config: Config) -> dict[str, Pace]:
-    """How fast a session of each provider sends by default. WhatsApp Web knows no limit of pairs."""
-    providers, baileys = config.providers, config.providers.baileys
-    return {
-        name: Pace(
+def _pace(section: ProviderSection) -> Pace:
+    """How fast a session sends by default. Only APIs over HTTP tell a limit of pairs."""
+    if isinstance(section, HttpProvider):
+        return Pace(
             rate=section.rate,
             burst=section.burst,
             pair_interval=section.pair_interval,
             pair_burst=section.pair_burst,
         )
-        for name, section in (("cloud_api", providers.cloud_api), ("dialog360", providers.dialog360))
-    } | {
-        "baileys": Pace(rate=baileys.rate, burst=baileys.burst, pair_interval=None),
-    }
+    return Pace(rate=section.rate, burst=section.burst, pair_interval=None)
 
 
 def _policy(config: Config) -> RestartPolicy:

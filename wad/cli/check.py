@@ -10,6 +10,7 @@ import click
 from wad import __version__
 from wad.cli.command import command, config_option, json_option
 from wad.cli.show import fields, show_json
+from wad.redaction import escaped
 
 if TYPE_CHECKING:
     from wad.config import Config
@@ -30,8 +31,10 @@ def check(config: Config, config_file: Path | None, as_json: bool) -> None:
     something is wrong.
     """
     from wad.cli.configuration import check_rules
+    from wad.providers.registry import installed
 
     check_rules(config)
+    providers = installed()
     found = {
         "file": str(config_file) if config_file else None,
         "node": config.node.id,
@@ -40,6 +43,8 @@ def check(config: Config, config_file: Path | None, as_json: bool) -> None:
         "store": config.store.shown_url,
         "dataDir": str(config.store.data_dir) if config.store.kind == "embedded" else None,
         "tokens": [token.name for token in config.auth.tokens],
+        "providers": list(providers.providers),
+        "brokenProviders": dict(providers.broken),
         "flow": config.flow.url or (f"rules in {config.flow.rules}" if config.flow.rules else None),
     }
     if as_json:
@@ -55,9 +60,14 @@ def check(config: Config, config_file: Path | None, as_json: bool) -> None:
             "store": f"{found['store']}{f' in {config.store.data_dir}' if found['dataDir'] else ''}",
             "tokens": ", ".join(token.name for token in config.auth.tokens)
             or "one for the admin, made on the first start",
+            "providers": ", ".join(providers.providers) or "none: wad is not installed",
             "flow": found["flow"] or "none: messages wait in the API and in the event stream",
         }
     )
+    for name, why in providers.broken.items():
+        click.echo(
+            f"{click.style('warning', fg='yellow')}: the provider {name} cannot be used: {escaped(why)}"
+        )
 
 
 @command()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from wad.cli.stop import Stop
-from wad.config import Config, ConfigError, ensure_secrets, find, load
+from wad.config import Config, ConfigError, ProviderSection, ensure_secrets, find, load
 from wad.errors import InvalidRequest
 
 
@@ -14,9 +15,16 @@ def loaded(path: Path | None) -> tuple[Config, Path | None]:
     """The configuration and the file it came from, if from any."""
     file = find(path, os.environ)
     try:
-        return load(path, os.environ), file
+        return load(path, os.environ, others=sections), file
     except ConfigError as error:
         raise bad(error, file) from error
+
+
+def sections() -> Mapping[str, type[ProviderSection] | None]:
+    """Those of every provider that is installed."""
+    from wad.providers.registry import installed
+
+    return installed().sections
 
 
 def with_secrets(config: Config, file: Path | None) -> tuple[Config, list[Path]]:

@@ -36,7 +36,7 @@ def serve(config: Config, config_file: Path | None, as_json: bool) -> None:
     mended first.
     """
     from wad import daemon, log
-    from wad.cli.configuration import with_secrets
+    from wad.cli.configuration import sections, with_secrets
     from wad.config import ensure_secrets, load
 
     config, made = with_secrets(config, config_file)
@@ -47,7 +47,7 @@ def serve(config: Config, config_file: Path | None, as_json: bool) -> None:
         partial(
             daemon.serve,
             config,
-            reload=lambda: ensure_secrets(load(config_file, os.environ))[0],
+            reload=lambda: ensure_secrets(load(config_file, os.environ, others=sections))[0],
             task_status=_Places(config, config_file, as_json=as_json),
         )
     )

@@ -9,37 +9,56 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from wad.config import source
 from wad.config.first_start import ensure_secrets
-from wad.config.model import ApiToken, Config
+from wad.config.model import ApiToken, Config, Providers, with_providers
 from wad.config.problems import ConfigError, Problem, explained, without
+from wad.config.section import HttpProvider, ProviderSection
 from wad.config.source import find
 from wad.config.values import is_loopback
 
-__all__ = ["ApiToken", "Config", "ConfigError", "Problem", "ensure_secrets", "find", "load"]
+__all__ = [
+    "ApiToken",
+    "Config",
+    "ConfigError",
+    "HttpProvider",
+    "Problem",
+    "ProviderSection",
+    "ensure_secrets",
+    "find",
+    "load",
+]
 
 
-def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    others: Callable[[], Mapping[str, type[ProviderSection] | None]] = dict,
+) -> Config:
     """The configuration of *path* (else of the file that `find` names), with the environment put over it.
 
-    Raises ConfigError.
+    *others* are the sections of providers that are not wad's own; asked for only where one is named. Raises
+    ConfigError.
     """
     file = find(path, environ)
     tree, problems = source.read(file) if file else ({}, [])
     came_from, misnamed = source.override(tree, environ, Config.model_fields)
 
     context = {"environ": environ}
+    model = with_providers(others()) if _names_others(tree) else Config
     invalid: list[Problem] = []
     config: Config | None = None
     while config is None:
         try:
-            config = Config.model_validate(tree, context=context)
+            config = model.model_validate(tree, context=context)
         except ValidationError as error:
             # What a second round finds is only missing because the first took it out.
-            invalid = invalid or explained(error, Config)
+            invalid = invalid or explained(error, model)
             tree = without(tree, error)
 
     def bad(path: str) -> bool:
@@ -52,6 +71,11 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _names_others(tree: Mapping[str, Any]) -> bool:
+    named = tree.get("providers")
+    return isinstance(named, dict) and not named.keys() <= Providers.model_fields.keys()
 
 
 def _with_origin(problem: Problem, came_from: Mapping[str, str]) -> Problem:

@@ -8,24 +8,24 @@ from __future__ import annotations
 import base64
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretBytes,
     SecretStr,
     ValidationInfo,
+    create_model,
     field_validator,
-    model_validator,
 )
 
+from wad.config.section import HttpProvider, ProviderSection, Section
 from wad.config.values import (
     AllowedNetwork,
     BaseUrl,
@@ -56,15 +56,6 @@ FlowEventType: TypeAlias = Literal[
     "template.status",
     "account.update",
 ]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_default(cls, value: Any) -> Any:
-        return {} if value is None else value
 
 
 def _host_name(value: Any) -> Any:
@@ -179,17 +170,6 @@ class Flow(Section):
     events: tuple[FlowEventType, ...] = ()
 
 
-class HttpProvider(Section):
-    """What every provider with an HTTP API has."""
-
-    base_url: BaseUrl
-    timeout: Duration = 35  # one attempt, from the pool to the last byte of the answer
-    rate: Rate = 80  # sends a second of one number; Meta's and Twilio's default
-    burst: Annotated[Count, Field(ge=1)] = 10  # at once: more would put a second beyond its rate
-    pair_interval: Duration = 6  # Meta: one message in 6 s to one recipient...
-    pair_burst: Annotated[Count, Field(ge=1)] = 45  # ...with 45 ahead of time
-
-
 class MetaProvider(HttpProvider):
     base_url: BaseUrl = "https://graph.facebook.com"
     version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v26.0"
@@ -205,15 +185,30 @@ class MetaBusiness(MetaProvider):
     pass
 
 
+TwilioPlace: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9-]{2,40}$")]
+_TWILIO: Final = "https://api.twilio.com"
+
+
 class Twilio(HttpProvider):
-    base_url: BaseUrl = "https://api.twilio.com"
+    """`region` and `edge` choose the host where `base_url` is Twilio's own: api.dublin.ie1.twilio.com."""
+
+    base_url: BaseUrl = _TWILIO
+    region: TwilioPlace | None = None
+    edge: TwilioPlace | None = None
+
+    @field_validator("region", "edge")
+    @classmethod
+    def _of_twilio(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("base_url", _TWILIO) != _TWILIO:
+            raise ValueError(f"does not go with a base_url other than {_TWILIO}: name the host there")
+        return value
 
 
 class Dialog360(HttpProvider):
     base_url: BaseUrl = "https://waba-v2.360dialog.io"
 
 
-class Baileys(Section):
+class Baileys(ProviderSection):
     """WhatsApp Web. Its sessions have no credentials here: a phone pairs each."""
 
     web_socket_url: WebSocketUrl = "wss://web.whatsapp.com/ws/chat"
@@ -232,6 +227,26 @@ class Providers(Section):
     twilio: Twilio = Twilio()
     dialog360: Dialog360 = Dialog360()
     baileys: Baileys = Baileys()
+
+    def of(self, name: str, section: type[ProviderSection]) -> ProviderSection:
+        """What is configured of the provider *name*; else, the defaults of its *section*."""
+        found = getattr(self, name, None)
+        return found if isinstance(found, section) else section()
+
+
+def with_providers(sections: Mapping[str, type[ProviderSection] | None]) -> type[Config]:
+    """`Config`, with sections for these providers besides wad's own. None: whatever stands there is not looked at."""
+    fields: dict[str, Any] = {
+        name: (Unread, None) if section is None else (section, section())
+        for name, section in sections.items()
+        if name not in Providers.model_fields
+    }
+    providers = create_model("Providers", __base__=Providers, **fields)
+    return create_model("Config", __base__=Config, providers=(providers, providers()))
+
+
+#: What only a package that cannot be loaded could read. It may hold secrets, so it is not kept.
+Unread: TypeAlias = Annotated[None, BeforeValidator(lambda _: None)]
 
 
 class Guard(Section):

@@ -1,64 +1,99 @@
-"""The kinds of provider that this process has, by name."""
+"""The providers there are: found by their entry points, loaded each by itself, and made of the configuration.
+
+One that cannot be loaded or made is named, with what is wrong, and leaves the others alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from typing import Final
 
-from wad.errors import FieldError, InvalidRequest
-from wad.providers.baileys.kind import Baileys
+import msgspec
+
+from wad.config.section import ProviderSection
 from wad.providers.base import ProviderKind
-from wad.providers.cloud_api import CloudApi
-from wad.providers.dialog360 import Dialog360
 from wad.providers.place import Place
+from wad.providers.provider import Provider
 
-#: Makes a kind of its configuration section, and of what it needs of the process.
-Factory: TypeAlias = Callable[[Any, Place], ProviderKind]
-
-#: Every kind wad brings. A new one is a line here; others may hand `Registry` a table of their own.
-BUILT_IN: Final[Mapping[str, Factory]] = {
-    CloudApi.name: lambda config, place: CloudApi(config, place.pools),
-    Dialog360.name: lambda config, place: Dialog360(config, place.pools),
-    Baileys.name: Baileys,
-}
+log: Final = logging.getLogger("wad.providers")
+#: The group of entry points that name a `Provider`.
+GROUP: Final = "wad.providers"
+#: As the API takes it, and as it stands in paths and metrics.
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
-class Registry:
-    """Creates kinds and finds them again. Kinds live as long as the process; living sessions are the supervisor's."""
+class Installed(msgspec.Struct, frozen=True):
+    """What is installed: what can be used, and what cannot, with the reason."""
 
-    def __init__(self, place: Place, factories: Mapping[str, Factory] = BUILT_IN) -> None:
-        self._place = place
-        self._factories = factories
-        self._kinds: dict[str, ProviderKind] = {}
-
-    def __repr__(self) -> str:
-        return f"<Registry {', '.join(self._kinds) or 'empty'}>"
-
-    def create(self, name: str, config: Any) -> ProviderKind:
-        """The kind *name*, made of its *config*; one that was made before is replaced."""
-        factory = self._factories.get(name)
-        if factory is None:
-            raise _unknown(name, self._factories)
-        kind = self._kinds[name] = factory(config, self._place)
-        return kind
-
-    def get(self, name: str) -> ProviderKind:
-        """Raises InvalidRequest, which lists the kinds there are."""
-        kind = self._kinds.get(name)
-        if kind is None:
-            raise _unknown(name, self._kinds)
-        return kind
-
-    def all(self) -> list[ProviderKind]:
-        return list(self._kinds.values())
+    providers: Mapping[str, Provider]
+    broken: Mapping[str, str]
 
     @property
-    def kinds(self) -> Mapping[str, ProviderKind]:
-        """All of them by name; a view, which shows later ones too."""
-        return MappingProxyType(self._kinds)
+    def sections(self) -> Mapping[str, type[ProviderSection] | None]:
+        """For the configuration; None for a provider whose own section nobody can read."""
+        return {name: provider.section for name, provider in self.providers.items()} | dict.fromkeys(
+            self.broken
+        )
+
+    def make(self, sections: Mapping[str, ProviderSection], place: Place) -> dict[str, ProviderKind]:
+        """A kind of each provider that can be had, of its section."""
+        kinds: dict[str, ProviderKind] = {}
+        for name, why in self.broken.items():
+            log.error("provider_broken", extra={"provider": name, "detail": why})
+        for name, provider in self.providers.items():
+            try:
+                kinds[name] = provider.make(sections[name], place)
+            except Exception:
+                log.exception("provider_broken", extra={"provider": name})
+        return kinds
 
 
-def _unknown(name: str, known: Mapping[str, object]) -> InvalidRequest:
-    detail = f"there is no provider {name!r}; known are {', '.join(sorted(known)) or 'none'}"
-    return InvalidRequest(detail, [FieldError("/provider", detail)], code="unknown_provider")
+def installed() -> Installed:
+    """Every provider that an installed package names, wad's own included. Loads them all."""
+    by_name: dict[str, list[metadata.EntryPoint]] = {}
+    for each in metadata.entry_points(group=GROUP):
+        by_name.setdefault(each.name, []).append(each)
+    providers: dict[str, Provider] = {}
+    broken: dict[str, str] = {}
+    for name, named in sorted(by_name.items()):
+        try:
+            providers[name] = _loaded(_the_one(named))
+        except Exception as error:  # noqa: BLE001  whatever somebody else's module raises is told
+            broken[name] = f"{' and '.join(sorted(map(_package, named)))}: {_told(error)}"
+    return Installed(providers, broken)
+
+
+class _Unusable(Exception):
+    """What an entry point leads to is no provider."""
+
+
+def _the_one(named: Iterable[metadata.EntryPoint]) -> metadata.EntryPoint:
+    """An editable install may be listed twice with the same value; two packages may not share a name."""
+    first, *others = sorted(named, key=_package)
+    if any((each.value, _package(each)) != (first.value, _package(first)) for each in others):
+        raise _Unusable("two packages name it; uninstall one of them")
+    return first
+
+
+def _loaded(entry_point: metadata.EntryPoint) -> Provider:
+    found = entry_point.load()
+    if not isinstance(found, Provider):
+        raise _Unusable(f"{entry_point.value} is no wad.providers.provider.Provider")
+    if found.name != entry_point.name or not _NAME.fullmatch(found.name):
+        raise _Unusable(
+            f"{entry_point.value} calls itself {found.name!r}; its name has to be the entry point's, in lower case"
+        )
+    found.section()  # every key has a default
+    return found
+
+
+def _package(entry_point: metadata.EntryPoint) -> str:
+    return entry_point.dist.name if entry_point.dist is not None else "an unknown package"
+
+
+def _told(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, _Unusable) else f"{type(error).__name__}: {text}"

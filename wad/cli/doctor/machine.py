@@ -13,6 +13,7 @@ import trio
 from wad.cli.doctor.finding import Finding
 from wad.config import Config
 from wad.node.find import NodeMissing, find_node, program
+from wad.providers.registry import installed
 
 _BUILT: Final = 1764547200.0  # 2025-12-01: a clock before this version was written is wrong
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
@@ -64,3 +65,15 @@ def _node(config: Config | None) -> Iterator[Finding]:
         yield Finding("baileys", "warn", str(missing), step)
     else:
         yield Finding("baileys", "ok", "its packages are installed")
+
+
+def packages() -> Iterator[Finding]:
+    """The providers that are installed, by their entry points."""
+    found = installed()
+    if found.providers:
+        yield Finding("providers", "ok", ", ".join(found.providers))
+    else:
+        step = "install it: pip install -e ., in the directory of pyproject.toml"
+        yield Finding("providers", "fail", "there are none: wad runs without being installed", step)
+    for name, why in found.broken.items():
+        yield Finding("providers", "warn", f"{name} cannot be used: {why}", "mend that package, or remove it")
