@@ -9,15 +9,18 @@ from wad.sandbox.provision import READY, NumberSpec
 from wad.sandbox.sandbox import Config, Sandbox
 from wad.sandbox.serve import create_sandbox, serve_sandbox
 from wad.sandbox.settings import Batch, Settings
+from wad.sandbox.twilio.accounts import READY_SENDER, SenderSpec
 from wad.sandbox.web.emulator import WebConfig
 
 __all__ = [
     "READY",
+    "READY_SENDER",
     "Batch",
     "Config",
     "Ledger",
     "NumberSpec",
     "Sandbox",
+    "SenderSpec",
     "Settings",
     "WebConfig",
     "create_sandbox",

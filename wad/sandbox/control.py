@@ -18,6 +18,7 @@ from wad.sandbox.network import Customer, Group, Message, Number
 from wad.sandbox.provision import NumberSpec, put_number
 from wad.sandbox.settings import Settings
 from wad.sandbox.traffic import shown
+from wad.sandbox.twilio.control import described as described_senders
 
 if TYPE_CHECKING:
     from wad.sandbox.sandbox import Sandbox
@@ -65,11 +66,12 @@ def control_routes(sandbox: Sandbox) -> Blueprint:  # noqa: PLR0915  a list of r
             200,
             {
                 "numbers": [described(sandbox, number) for number in network.numbers.values()],
+                "senders": described_senders(sandbox),
                 "customers": [person(customer) for customer in network.customers.values()],
                 "groups": [group_described(group) for group in network.groups.values()],
                 "settings": msgspec.to_builtins(sandbox.settings),
                 "faults": [msgspec.to_builtins(script) for script in sandbox.faults],
-                "webhooks": {**sandbox.webhooks.counts, "held": sandbox.webhooks.held},
+                "webhooks": {**sandbox.counts, "held": sandbox.webhooks.held},
                 "web": sandbox.web and sandbox.web.described(),
                 "ledger": sandbox.ledger.counts,
                 "now": network.now(),
@@ -98,7 +100,7 @@ def control_routes(sandbox: Sandbox) -> Blueprint:  # noqa: PLR0915  a list of r
         customer = sandbox.person(spec)
         for number_id, window in spec.windows.items():
             change = network.open_window if window == "open" else network.close_window
-            change(sandbox.number(number_id).phone_number_id, customer.user_id)
+            change(sandbox.number_id(number_id), customer.user_id)
         if sandbox.feed.watched:
             sandbox.feed.tell({"event": "customers"})
         return answered(200, person(customer))
@@ -136,13 +138,17 @@ def control_routes(sandbox: Sandbox) -> Blueprint:  # noqa: PLR0915  a list of r
 
     @routes.post("/inbound")
     async def inbound() -> Response:
-        message, event_id, customer = receive(sandbox, await body(Inbound))
-        return _written(message, event_id, customer)
+        given = await body(Inbound)
+        sender = sandbox.twilio.sender(given.phone_number_id)
+        if sender is not None:
+            return _written(*sandbox.twilio.receive(sender, given, request.host_url.rstrip("/")))
+        return _written(*receive(sandbox, given))
 
     @routes.post("/press")
     async def press_button() -> Response:
-        message, event_id, customer = press(sandbox, await body(Press))
-        return _written(message, event_id, customer)
+        given = await body(Press)
+        of_a_sender = sandbox.twilio.press(given, request.host_url.rstrip("/"))
+        return _written(*(of_a_sender or press(sandbox, given)))
 
     @routes.post("/media")
     async def add_media() -> Response:
@@ -150,8 +156,8 @@ def control_routes(sandbox: Sandbox) -> Blueprint:  # noqa: PLR0915  a list of r
         if kind_of(request.mimetype) is None:
             raise ValueError(f"WhatsApp does not carry files of type {request.mimetype or 'unknown'}")
         data = cast("bytes", await request.get_data(as_text=False))
-        number = sandbox.number(request.args.get("phoneNumberId"))
-        media = store(sandbox, number, request.mimetype, data, request.args.get("filename"))
+        number_id = sandbox.number_id(request.args.get("phoneNumberId"))
+        media = store(sandbox, number_id, request.mimetype, data, request.args.get("filename"))
         return answered(201, {"mediaId": media.media_id, "kind": kind_of(media.mime_type)})
 
     # --- what happened ----------------------------------------------------------------------------
@@ -178,7 +184,7 @@ def control_routes(sandbox: Sandbox) -> Blueprint:  # noqa: PLR0915  a list of r
     @routes.get("/chats")
     async def chats() -> Response:
         """The conversations of one number: the last message of each, and whether its window is open."""
-        number_id = sandbox.number(request.args.get("phoneNumberId")).phone_number_id
+        number_id = sandbox.number_id(request.args.get("phoneNumberId"))
         listed = [
             {
                 "chat": key,
@@ -192,13 +198,13 @@ def control_routes(sandbox: Sandbox) -> Blueprint:  # noqa: PLR0915  a list of r
 
     @routes.get("/chat")
     async def chat() -> Response:
-        number = sandbox.number(request.args.get("phoneNumberId"))
+        number_id = sandbox.number_id(request.args.get("phoneNumberId"))
         key = request.args.get("chat", "")
         return answered(
             200,
             {
-                "messages": [shown(message) for message in network.chat(number.phone_number_id, key)],
-                "windowOpen": network.window_is_open(number.phone_number_id, key),
+                "messages": [shown(message) for message in network.chat(number_id, key)],
+                "windowOpen": network.window_is_open(number_id, key),
             },
         )
 

@@ -14,7 +14,7 @@ import msgspec
 
 from wad.sandbox.ids import digits_of
 from wad.sandbox.media import RECEIVED_LIVES, Media
-from wad.sandbox.network import Customer, Message, Number
+from wad.sandbox.network import Customer, Message
 from wad.sandbox.samples import sample
 from wad.sandbox.validate import MEDIA_TYPES
 
@@ -123,7 +123,7 @@ def receive(sandbox: Sandbox, given: Inbound) -> tuple[Message, str, Customer]:
     if value is None:
         value = MADE_UP.get(type_)
     if type_ in MEDIA_TYPES:
-        value = described_media(sandbox, number, type_, dict(value or {}))
+        value = described_media(sandbox, number.phone_number_id, type_, dict(value or {}))
     if value is None:
         raise ValueError(f"a message of type {type_} needs its object {type_!r}")
     _react(sandbox, type_, value)
@@ -166,7 +166,7 @@ def type_of(given: Inbound) -> str:
     return str(objects[0])
 
 
-def described_media(sandbox: Sandbox, number: Number, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+def described_media(sandbox: Sandbox, number_id: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
     """Store the file (`data` in base64, a media id that exists, or a sample) and describe it as webhooks do."""
     encoded, mime_type = value.pop("data", None), value.pop("mime_type", None)
     if "id" in value:
@@ -180,7 +180,7 @@ def described_media(sandbox: Sandbox, number: Number, kind: str, value: dict[str
                 data = base64.b64decode(encoded, validate=True)
             except (binascii.Error, TypeError) as error:
                 raise ValueError(f"{kind}.data is not base64: {error}") from None
-        media = store(sandbox, number, mime_type or sample_type, data, value.get("filename"))
+        media = store(sandbox, number_id, mime_type or sample_type, data, value.get("filename"))
     described = {"id": media.media_id, "mime_type": media.mime_type, "sha256": media.sha256_base64, **value}
     if kind == "document":
         described.setdefault("filename", media.filename or "document.pdf")
@@ -192,12 +192,12 @@ def described_media(sandbox: Sandbox, number: Number, kind: str, value: dict[str
 
 
 def store(
-    sandbox: Sandbox, number: Number, mime_type: str, data: bytes, filename: str | None = None
+    sandbox: Sandbox, number_id: str, mime_type: str, data: bytes, filename: str | None = None
 ) -> Media:
     """A file of a customer's. Its id lives seven days."""
     media = Media(
         media_id=sandbox.new_media_id(),
-        phone_number_id=number.phone_number_id,
+        phone_number_id=number_id,
         mime_type=mime_type,
         data=data,
         expires=sandbox.network.now() + RECEIVED_LIVES,

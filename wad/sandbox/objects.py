@@ -86,7 +86,9 @@ def _operation(network: Network, object_id: str, method: str) -> tuple[str, str 
 def _media(sandbox: Sandbox, token: str, media: Media, body: Answer) -> Answer:
     only(body, ("phone_number_id",))
     network = sandbox.network
-    owner = network.numbers[media.phone_number_id]
+    owner = network.numbers.get(media.phone_number_id)
+    if owner is None:  # it is a sender's of Twilio's
+        raise unknown_object(media.media_id, request.method)
     said = body.get("phone_number_id", owner.phone_number_id)
     if token not in owner.access_tokens or said != owner.phone_number_id or media.expires <= network.now():
         raise unknown_object(media.media_id, request.method)

@@ -26,6 +26,7 @@ from wad.sandbox.review import Review
 from wad.sandbox.server import ASGIApp
 from wad.sandbox.settings import Settings
 from wad.sandbox.traffic import Traffic
+from wad.sandbox.twilio.twilio import Twilio
 from wad.sandbox.web.emulator import WebConfig
 from wad.sandbox.web.web import Web
 from wad.sandbox.webhooks import Webhooks
@@ -94,6 +95,7 @@ class Sandbox:
             settings=lambda: self.settings,
             tell=self.account_event,
         )
+        self.twilio = Twilio(self, self._client, lambda: self.settings, ready=config.ready)
         self.web = (
             None
             if config.web is None
@@ -115,6 +117,7 @@ class Sandbox:
                 if self.web is not None:
                     await nursery.start(self.web.run)
                 await nursery.start(self.webhooks.run)
+                await nursery.start(self.twilio.webhooks.run)
                 task_status.started()
         finally:
             self.ledger.close()
@@ -134,6 +137,25 @@ class Sandbox:
         if phone_number_id not in numbers:
             raise ValueError(f"no such number: {phone_number_id}")
         return numbers[phone_number_id]
+
+    def number_id(self, given: str | None) -> str:
+        """The id of the number that is meant, whoever's it is: Meta's number, or a sender of Twilio's."""
+        sender = self.twilio.sender(given)
+        return sender.address if sender is not None else self.number(given).phone_number_id
+
+    # --- what is under way ------------------------------------------------------------------------
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What is still to be told: nothing when all are zero."""
+        twilio = self.twilio.webhooks.counts
+        return {name: count + twilio[name] for name, count in self.webhooks.counts.items()}
+
+    async def settled(self) -> None:
+        """Wait until nothing is scheduled, waiting, on the wire or to be retried."""
+        while any(self.counts.values()):
+            await self.webhooks.settled()
+            await self.twilio.webhooks.settled()
 
     # --- people -----------------------------------------------------------------------------------
 

@@ -24,6 +24,10 @@ from wad.sandbox.objects import object_routes
 from wad.sandbox.sandbox import Config, Sandbox
 from wad.sandbox.scripting import scripting_routes
 from wad.sandbox.server import serve
+from wad.sandbox.twilio.control import twilio_routes
+from wad.sandbox.twilio.media import media_routes
+from wad.sandbox.twilio.messages import message_routes
+from wad.sandbox.twilio.others import other_routes
 from wad.sandbox.web.control import web_routes
 from wad.sandbox.wire import breakable
 
@@ -37,6 +41,10 @@ _ROUTES = (
     control_routes,
     scripting_routes,
     web_routes,
+    message_routes,
+    media_routes,
+    other_routes,
+    twilio_routes,
     page_routes,
 )
 
