@@ -5,24 +5,26 @@ import { CallError, log, start } from '../lines.js'
 
 import { repairRatchets, repairVerify } from '../repairs.js'
 import { Pressure } from './pressure.js'
-import { Session } from './session.js'
+import { owner, Session } from './session.js'
 
 process.title = 'wad-bridge'
 repairRatchets()
 if (!process.argv.includes('--trust-any-server')) repairVerify()
 
-const fall = (what) => (error) => {
+/** What nobody caught: the trouble of the session it befell, or, where that is not known, the end of this process. */
+const uncaught = (what) => (error) => {
+	const { session, link } = owner.getStore() ?? {}
+	if (session) return session.stumbled(what, error, link)
 	log('error', what, { error: String(error?.stack ?? error) })
-	process.exit(1)
+	process.exit(1) // the parent starts a clean one
 }
-process.on('uncaughtException', fall('an uncaught exception'))
+process.on('uncaughtException', uncaught('an uncaught exception'))
 process.on('unhandledRejection', (error) => {
-	// Baileys leaves promises behind when a socket closes under them (sendNode in its listeners). A closed socket is one
-	// session's affair, and is told as such; anything else is a bug, and the parent starts a clean process. So is a call
-	// that the parent refused: it has let go of the session, or the store is away.
+	// Baileys leaves promises behind when a socket closes under them (sendNode in its listeners): that is told as such. So
+	// does a call that the parent refused: it has let go of the session, or the store is away. Anything else is a bug.
 	if (error instanceof CallError) log('warning', 'a promise that a refused call left behind', { error: error.message })
 	else if (error?.isBoom) log('warning', 'a promise that a closed socket left behind', { error: error.message })
-	else fall('an unhandled rejection')(error)
+	else uncaught('an unhandled rejection')(error)
 })
 
 const sessions = new Map()
@@ -32,7 +34,10 @@ const found = (id) => {
 	return session
 }
 /** A call of an open session: its arguments pass through. */
-const on = (method) => (args) => found(args.session)[method](args)
+const on = (method) => (args) => {
+	const session = found(args.session)
+	return owner.run({ session }, () => session[method](args))
+}
 
 const peer = start({
 	calls: {

@@ -1,6 +1,6 @@
 /** One session of WhatsApp Web: its socket of the moment, and what outlives the socket. */
 
-import { AsyncResource } from 'node:async_hooks'
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -39,6 +39,12 @@ const ALIVE = 30_000
 /** How long (ms) a pairing code waits for the server's first word. */
 const FIRST_WORD = 20_000
 const SWEEP = 30_000
+
+/**
+ * `{session, link}` of whatever runs: in a socket's events and timers, and in what is asked of a session. What falls there
+ * and is caught by nobody is that session's trouble, and not that of the others in this process.
+ */
+export const owner = new AsyncLocalStorage()
 
 /** For calling a function outside of whatever asynchronous context its caller is in. */
 const outside = new AsyncResource('wad-outside')
@@ -189,7 +195,8 @@ export class Session {
 		link.offered = new Promise((resolve) => (link.offer = resolve))
 		this.link = link
 		const keys = fenced(this.keys, () => this.link === link && !this.removed)
-		const sock = makeWASocket({
+		const make = (config) => owner.run({ session: this, link }, () => makeWASocket(config))
+		const sock = make({
 			...(settings.url ? { waWebSocketUrl: settings.url } : {}),
 			...(settings.version ? { version: settings.version } : {}),
 			browser: Array.isArray(settings.browser) ? settings.browser : Browsers.ubuntu('Chrome'),
@@ -322,10 +329,24 @@ export class Session {
 	/** The bridge itself cannot go on with this session. */
 	#fail(reason, error) {
 		log('error', 'a session cannot go on', { session: this.id, reason, error: String(error?.message ?? error) })
+		this.#quit(reason, String(error?.message ?? error))
+	}
+
+	#quit(reason, detail) {
 		if (this.removed) return
 		this.turn += 1
 		this.#drop()
-		this.#closed({ status: null, reason, data: { detail: String(error?.message ?? error) } })
+		this.#closed({ status: null, reason, data: { detail } })
+	}
+
+	/**
+	 * An error of Baileys that nobody caught, in `link` or in a call: what state it left behind nobody knows, so the socket
+	 * goes. What WhatsApp sent and is not told yet comes again, and may fall again: the parent waits longer each time.
+	 */
+	stumbled(what, error, link = this.link) {
+		log('error', what, { session: this.id, error: String(error?.stack ?? error) })
+		// The name alone: this is shown, and a message may quote what somebody wrote.
+		if (link && link === this.link) this.#quit('stumbled', String(error?.name ?? 'error'))
 	}
 
 	/** End the socket of the moment, untold. */

@@ -34,6 +34,7 @@
  *   online {phone, on?} → {}                                      clients that subscribed are told
  *   media {phone, id, path} → {size}                              write the plain media of a message that this phone has to `path`
  *   contact_lose_session {phone, account} → {}                    the contact can decrypt nothing more of the account's
+ *   stanza {phone, stanza: {tag, attrs, content?}} → {told}       WhatsApp says this to the clients, whatever it is
  *   ask_again {by, account, id, addressing?: pn|lid} → {}         the contact says that it cannot read message `id`, whoever that is for
  *
  *   group_create {subject, participants: [phone], by?: phone, addressing?: lid|pn} → {id}    by: the first participant
@@ -211,6 +212,11 @@ export function control(tell) {
 			const { device } = person(phone)
 			await device.run(() => device.forget(person(account).lid))
 			return {}
+		},
+		stanza({ phone, stanza }) {
+			const made = ({ tag, attrs = {}, content }) => node(tag, attrs, Array.isArray(content) ? content.map(made) : content)
+			for (const { connection } of connected(phone)) connection.send(made(stanza))
+			return { told: connected(phone).length }
 		},
 		async ask_again({ by, account, id, addressing = 'pn' }) {
 			const { device } = person(by)

@@ -84,7 +84,8 @@ test('nothing that WhatsApp holds for received is lost, whenever the bridge is k
 		await bridge.told('shop', 'open')
 	}
 	const { entries } = await home.web.call('ledger', {})
-	for (const id of said) await home.web.entry(id, ({ received }) => received)
+	// One that was deciphered, and whose receipt the kill cut off, is refused when it comes again: it is in the spool.
+	for (const id of said) await home.web.entry(id, ({ received, nacked }) => received || nacked.length)
 	watch()
 	while (!said.every((id) => seen.has(id))) {
 		const missing = said.filter((id) => !seen.has(id))

@@ -430,3 +430,26 @@ test('many sessions share a bridge, and one that falls leaves the others', async
 	await bridge.told(phones[1], 'messages')
 	assert.equal((await bridge.call('stats')).sessions, 3)
 })
+
+/** What makes Baileys throw where nobody catches. */
+const POISON = {
+	'in a promise': { tag: 'iq', attrs: { id: 'p', type: 'set', from: '@s.whatsapp.net' }, content: [{ tag: 'pair-device', content: [{ tag: 'ref' }] }] },
+	'at once': { tag: 'chatstate', attrs: { from: pn(CONTACT) }, content: [] },
+}
+for (const [where, stanza] of Object.entries(POISON)) {
+	test(`what Baileys trips over ${where} closes that session alone, as often as it comes`, async (t) => {
+		const home = await house(t)
+		const bridge = await home.paired('shop', ACCOUNT)
+		await home.pair(bridge, 'other', OTHER)
+		for (let turn = 0; turn < 2; turn++) {
+			const before = bridge.events.length
+			assert.deepEqual(await home.web.call('stanza', { phone: ACCOUNT, stanza }), { told: 1 })
+			const close = await bridge.event((each) => each.event === 'close' && bridge.events.indexOf(each) >= before)
+			assert.deepEqual(close.args, { session: 'shop', status: null, reason: 'stumbled', data: { detail: 'TypeError' } })
+			await bridge.open('shop')
+			await bridge.event((each) => each.event === 'open' && each.args.session === 'shop' && bridge.events.indexOf(each) >= before)
+		}
+		assert.equal(bridge.events.filter(({ event, args }) => event === 'close' && args.session === 'other').length, 0)
+		await bridge.send('other', ACCOUNT, { text: 'still here' })
+	})
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,6 +23,7 @@ log: Final = logging.getLogger("wad.providers.baileys")
 
 #: Seconds between tries to store what came in, while the store is down.
 _STORE_AGAIN: Final = 1.0
+_MOST_AGAIN: Final = 60.0
 #: Seconds that the end waits for what is being stored.
 _STORING: Final = 5.0
 
@@ -43,12 +46,24 @@ class Telling:
 
     async def tell(self, event: str, args: Mapping[str, Any]) -> None:
         """Store what *event* holds, however long the store takes: until then the bridge keeps it too."""
+        raw = None
+        pause = _STORE_AGAIN
         while not self._left:
             try:
                 async with self._telling:
-                    await self._link.received(await self._events(event, args))
+                    await self._link.received(await self._events(event, args) if raw is None else [raw])
             except StoreUnavailable:
                 await trio.sleep(_STORE_AGAIN)
+            except (
+                Exception
+            ):  # a bug of ours: what was told is kept as it came, and the next event is not held up
+                log.exception(
+                    "bridge_event_failed", extra={"session_id": self._session_id, "operation": event}
+                )
+                if raw is not None:  # a store that fails in a way of its own has not stored it either
+                    await trio.sleep(pause)
+                    pause = min(pause * 2, _MOST_AGAIN)
+                raw = _raw(event, args)
             else:
                 return
 
@@ -90,6 +105,17 @@ class Telling:
                 dedupe_key=f"unreadable:{key.get('remoteJid')}/{key.get('id')}",
                 data={"event": "message.unreadable", "message": told(message)},
             )
+
+
+def _raw(event: str, args: Mapping[str, Any]) -> AccountEvent:
+    """*event* as text, which is the one thing that cannot fail to be written down."""
+    text = json.dumps(told(mended(args)))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return AccountEvent(
+        type="provider.event",
+        dedupe_key=f"raw:{digest}",
+        data={"event": "bridge.unhandled", "operation": event, "json": text},
+    )
 
 
 def _group_event(group: Mapping[str, Any], now: datetime) -> AccountEvent:
