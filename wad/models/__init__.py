@@ -39,6 +39,7 @@ from wad.models.outbound import (
     StatusUpdate,
     Step,
     concerns,
+    given_up,
     with_status,
 )
 from wad.models.sessions import (
@@ -99,6 +100,7 @@ __all__ = [
     "StoredEvent",
     "WebhookRequest",
     "concerns",
+    "given_up",
     "new_message_id",
     "new_rev",
     "next_seq",

@@ -140,7 +140,9 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     former_ids: tuple[str, ...] = ()  # what the provider called attempts that failed, before a person's retry
     error: Failure | None = None
     maybe_duplicate: bool = False
-    resent: bool = False  # it may have gone out, and is sent again under the same id: by this session or by none
+    resent: bool = (
+        False  # it may have gone out, and is sent again under the same id: by this session or by none
+    )
     chosen: str | None = None  # why wad chose this session for it; None: whoever sent it named the session
     moves: int = 0  # how often it was given to another session of its shop
     dead: bool = False  # a dead letter
@@ -159,6 +161,11 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def type(self) -> str:
         return str(self.content["type"])
+
+    @property
+    def may_have_gone_out(self) -> bool:
+        """Whether an earlier attempt is in doubt. That no later one went out says nothing of it."""
+        return self.resent or self.maybe_duplicate
 
     @property
     def is_open(self) -> bool:
@@ -180,6 +187,21 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(
             self, state=state, updated_at=at, error=error, history=history, rev=new_rev(), **changes
         )
+
+
+def given_up(
+    message: OutboundMessage,
+    state: MessageState,
+    at: datetime,
+    *,
+    error: Failure | None,
+    note: str | None = None,
+) -> OutboundMessage:
+    """*message* as a dead letter in *state*, `failed` or `expired`; or `unknown`, where it cannot be called unsent."""
+    if message.may_have_gone_out:
+        note = f"{note or state}: an earlier attempt may have gone out"
+        state = MessageState.UNKNOWN
+    return message.moved(state, at, error=error, note=note, dead=True, due_at=None)
 
 
 class StatusUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="status"):
