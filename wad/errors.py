@@ -8,7 +8,8 @@
     ├── IdempotencyKeyReused      the same key came with another body
     ├── Unauthorized              no token, or one that is not known
     ├── Forbidden                 a known token without the scope
-    ├── SessionUnavailable        the session waits for a person, or is meant to be disconnected
+    ├── SessionUnavailable        the session waits for a person, or is meant to be disconnected, or is drained
+    ├── NoAbleSession             none of the shop's sessions can send the message; names each, with why
     ├── QueueFull                 the session has as many waiting messages as it may have
     ├── StoreUnavailable          the store did not answer in time: nothing is promised
     ├── ActorDown                 the actor crashed or was stopped before it could answer
@@ -100,6 +101,25 @@ class SessionUnavailable(WadError):
         super().__init__(detail)
         self.reason = reason
         self.needs_person = needs_person
+
+
+class PassedOver(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A session that was not chosen for a message, and why: a word of `wad.supervisor.balancer`, and one for people."""
+
+    session_id: str
+    why: str
+    detail: str = ""
+
+
+class NoAbleSession(WadError):
+    """None of the shop's sessions can send the message: *hopeless* where none ever will, as it stands."""
+
+    code = "no_able_session"
+
+    def __init__(self, detail: str, *, sessions: list[PassedOver], hopeless: bool) -> None:
+        super().__init__(detail)
+        self.sessions = sessions
+        self.hopeless = hopeless
 
 
 class QueueFull(WadError):

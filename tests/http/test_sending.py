@@ -250,8 +250,8 @@ async def test_a_full_queue_asks_to_come_back(autojump_clock):
         assert full.headers["retry-after"] == str(full.json["retryAfter"])
 
 
-async def test_a_shop_may_be_named_in_place_of_its_one_session(autojump_clock):
-    """With several, wad does not choose yet: it says so."""
+async def test_a_shop_may_be_named_in_place_of_a_session(autojump_clock):
+    """wad chooses, and the answer says which session, why, and why not the others."""
     async with front() as ask:
         await ask.session("nine", shopId="shop-9")
         body = {"shopId": "shop-9", "to": "+5215512345678", "text": "x"}
@@ -259,7 +259,11 @@ async def test_a_shop_may_be_named_in_place_of_its_one_session(autojump_clock):
         assert (sent.status, sent.json["sessionId"]) == (202, "nine")
         assert (await ask.as_("shop8")("POST", "/send", body)).status == 404
         await ask.session("nine-b", shopId="shop-9")
-        assert (await ask("POST", "/send", body)).pointers == {"/sessionId"}
+        again = await ask("POST", "/send", body)
+        assert again.json["balancing"] == {
+            "chosen": {"sessionId": "nine", "why": "wrote_to_customer"},
+            "others": [{"sessionId": "nine-b", "why": "conversation_elsewhere"}],
+        }
 
 
 async def test_a_group_is_sent_to(autojump_clock):

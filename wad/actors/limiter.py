@@ -97,6 +97,11 @@ class Limiter:
 
     # --- asking -------------------------------------------------------------------------------------
 
+    @property
+    def rate(self) -> float:
+        """Messages a second, as slowed as it was when last asked."""
+        return self._rate * self._factor
+
     def reserve(self, chat: ChatId, now: float, *, group: bool = False, marketing: bool = False) -> float:
         """0.0, and the turn is taken; else the seconds until it may be there, and nothing is taken."""
         wait, _ = self._longest(chat, now, group=group, marketing=marketing)

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from wad.errors import FieldError
+from wad.errors import FieldError, PassedOver
 from wad.http.problems import Problem, ReasonView
 from wad.models import (
     AccountEvent,
@@ -24,6 +24,7 @@ from wad.models import (
     Settings,
     Status,
 )
+from wad.supervisor.balancer import Choice, Judged
 
 __all__ = ["FieldError", "Problem", "ReasonView"]
 
@@ -44,6 +45,8 @@ class SettingsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     duplicates: Literal["at_most_once", "at_least_once"] | None = None
     flow_disabled: bool = False
     dedicated: bool = False
+    callback_override: bool = False
+    drained: bool = False
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -108,6 +111,8 @@ def _settings_view(settings: Settings) -> SettingsView:
         duplicates=settings.duplicates,
         flow_disabled=settings.flow_disabled,
         dedicated=settings.dedicated,
+        callback_override=settings.callback_override,
+        drained=settings.drained,
     )
 
 
@@ -198,8 +203,15 @@ class MessageList(msgspec.Struct, frozen=True):
     next: str | None
 
 
+class BalancingView(msgspec.Struct, frozen=True):
+    """Which of a shop's sessions wad chose, and why not the others."""
+
+    chosen: PassedOver
+    others: list[PassedOver]
+
+
 class SentView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What `POST /send` answers."""
+    """What `POST /send` answers. `balancing` stands where the body named a shop."""
 
     message_id: str
     session_id: str
@@ -207,6 +219,7 @@ class SentView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     status: str
     provider_message_id: str | None = None
     reason: ReasonView | None = None
+    balancing: BalancingView | None = None
 
 
 class BulkItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -216,6 +229,7 @@ class BulkItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     message_id: str | None = None
     session_id: str | None = None
     replayed: bool = False
+    balancing: BalancingView | None = None
     problem: Problem | None = None
 
 
@@ -325,7 +339,22 @@ def _recipient(to: Address) -> str | RecipientView | None:
             return RecipientView(to.phone, to.user_id)
 
 
-def sent_view(message: OutboundMessage, waits_for: Reason | None = None) -> SentView:
+def balancing_view(message: OutboundMessage, choice: Choice | None) -> BalancingView | None:
+    """Of a message that stood already, and of one that has moved since, what the message itself remembers."""
+    if choice is not None and choice.chosen is not None and choice.chosen.session_id == message.session_id:
+        return BalancingView(_judged(choice.chosen), [_judged(each) for each in choice.others])
+    if message.chosen is None:
+        return None
+    return BalancingView(PassedOver(message.session_id, message.chosen), [])
+
+
+def _judged(one: Judged) -> PassedOver:
+    return PassedOver(one.session_id, one.why.value, one.detail)
+
+
+def sent_view(
+    message: OutboundMessage, waits_for: Reason | None = None, choice: Choice | None = None
+) -> SentView:
     """*waits_for*: what keeps the message's session from sending it; it comes before the last attempt's error."""
     if waits_for is not None:
         reason = ReasonView(waits_for.code, waits_for.detail, waits_for.needs_person)
@@ -340,4 +369,5 @@ def sent_view(message: OutboundMessage, waits_for: Reason | None = None) -> Sent
         status=message.state.value,
         provider_message_id=message.provider_message_id,
         reason=reason,
+        balancing=balancing_view(message, choice),
     )

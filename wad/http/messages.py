@@ -9,9 +9,8 @@ import msgspec
 
 from wad.content import Send, instant, parse_send
 from wad.errors import FieldError, InvalidRequest, NotFound, WadError
-from wad.http.answers import BulkItem, BulkView, message_view, sent_view
+from wad.http.answers import BulkItem, BulkView, balancing_view, message_view, sent_view
 from wad.http.api import Api
-from wad.http.auth import Principal
 from wad.http.operations import Answer, Exchange
 from wad.http.problems import MEDIA_TYPE, Problem, kind_of, problem_of, status_of
 from wad.http.schemas import BulkBody, DeadLetterQuery, MessageQuery, after_seq, seq_after
@@ -21,12 +20,9 @@ from wad.models import (
     MessageState,
     OutboundMessage,
     Reason,
-    SessionId,
-    ShopId,
 )
 from wad.models import MessageQuery as StoreQuery
 from wad.supervisor.sending import Draft, Sent
-from wad.validation import invalid
 
 PATH: Final = "/api/whatsapp/messages"
 SENT_HEADERS: Final = {
@@ -64,14 +60,14 @@ async def send(api: Api, exchange: Exchange) -> Answer:
         headers["Idempotency-Replayed"] = "true"
     wait = exchange.wait(api.config.http.max_wait)
     if wait is None:
-        return Answer(sent_view(message, _waits_for(api, message)), 202, headers)
+        return Answer(sent_view(message, _waits_for(api, message), sent.choice), 202, headers)
     headers["Preference-Applied"] = f"wait={wait:g}"
     message = await api.sessions.messages.wait_for(message, wait)
     if message.state in _LOST:
         problem = _failed(message)
         return Answer(problem, problem.status, headers, MEDIA_TYPE)
     status = 200 if message.state in _TAKEN else 202
-    return Answer(sent_view(message, _waits_for(api, message)), status, headers)
+    return Answer(sent_view(message, _waits_for(api, message), sent.choice), status, headers)
 
 
 def _waits_for(api: Api, message: OutboundMessage) -> Reason | None:
@@ -125,18 +121,23 @@ def _refused(error: WadError) -> BulkItem:
 def _taken(sent: Sent) -> BulkItem:
     message = sent.message
     return BulkItem(
-        status=202, message_id=message.message_id, session_id=message.session_id, replayed=sent.replayed
+        status=202,
+        message_id=message.message_id,
+        session_id=message.session_id,
+        replayed=sent.replayed,
+        balancing=balancing_view(message, sent.choice),
     )
 
 
 def _draft(api: Api, exchange: Exchange, asked: Send, idempotency: Idempotency | None) -> Draft:
+    """Exactly one of sessionId and shopId stands: `parse_send` lets nothing else through."""
     if asked.session_id is not None:
-        session_id = api.session(exchange.principal, asked.session_id).session_id
+        api.session(exchange.principal, asked.session_id)
     else:
-        assert asked.shop_id is not None, "parse_send lets exactly one of sessionId and shopId through"
-        session_id = _only_session(api, exchange.principal, asked.shop_id)
+        exchange.principal.require_sight(asked.shop_id, f"there is no session of shop {asked.shop_id!r}")
     return Draft(
-        session_id=session_id,
+        session_id=asked.session_id,
+        shop_id=asked.shop_id,
         to=asked.to,
         content=asked.content,
         priority=asked.priority,
@@ -147,18 +148,6 @@ def _draft(api: Api, exchange: Exchange, asked: Send, idempotency: Idempotency |
         idempotency=idempotency,
         queue=asked.queue,
     )
-
-
-def _only_session(api: Api, principal: Principal, shop_id: ShopId) -> SessionId:
-    """The shop's session. Choosing among several is the balancer's work, which is still to come."""
-    principal.require_sight(shop_id, f"there is no session of shop {shop_id!r}")
-    match [actor.session.session_id for actor in api.sessions.actors if actor.session.shop_id == shop_id]:
-        case []:
-            raise NotFound(f"there is no session of shop {shop_id!r}")
-        case [only]:
-            return only
-        case several:
-            raise invalid([FieldError("/sessionId", f"is required: the shop has {len(several)} sessions")])
 
 
 def _idempotency(exchange: Exchange) -> Idempotency | None:

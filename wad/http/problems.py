@@ -15,8 +15,10 @@ from wad.errors import (
     Forbidden,
     IdempotencyKeyReused,
     InvalidRequest,
+    NoAbleSession,
     NotFound,
     NotSupported,
+    PassedOver,
     ProviderError,
     QueueFull,
     SessionUnavailable,
@@ -108,6 +110,12 @@ KINDS: Final[dict[str, Kind]] = {
         "The session will not send until a person does something; reason says what. "
         'A body with "queue": true is taken all the same.',
     ),
+    "no_able_session": Kind(
+        409,
+        "No able session",
+        "None of the shop's sessions can send this message: sessions names each, and why. The status is 422 where "
+        "none ever will, as the message stands.",
+    ),
     "not_pairing": Kind(409, "Not pairing", "The session is not waiting for a QR code to be scanned."),
     "not_cancellable": Kind(409, "Not cancellable", "The message is on its way, or has ended."),
     "moved_meanwhile": Kind(
@@ -184,6 +192,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     retry_after: int | None = None
     reason: ReasonView | None = None
     message_id: str | None = None
+    sessions: list[PassedOver] = []
     errors: list[FieldError] = []
 
 
@@ -196,6 +205,8 @@ def status_of(error: WadError) -> int:
     match error:
         case ProviderError(verdict=verdict):
             return _VERDICTS[verdict]
+        case NoAbleSession(hopeless=hopeless):
+            return 422 if hopeless else 409
         case Refused():
             return KINDS[error.code].status
         case _:
@@ -210,6 +221,8 @@ def problem_of(error: WadError, *, message_id: str | None = None) -> Problem:
             known["errors"] = errors
         case NotSupported(provider=provider, capability=capability):
             known |= {"provider": provider, "capability": capability}
+        case NoAbleSession(sessions=sessions):
+            known["sessions"] = sessions
         case SessionUnavailable(reason=reason, needs_person=needs_person):
             known["reason"] = ReasonView(reason, error.detail, needs_person)
         case ProviderError(provider_code=provider_code):

@@ -44,6 +44,8 @@ class SettingsBody(Model):
     duplicates: Literal["at_most_once", "at_least_once"] | None = None
     flow_disabled: Literal[False] | None = None  # ends what a flow's 410 began
     dedicated: bool | None = None  # baileys: a bridge of its own
+    callback_override: bool | None = None  # meta_business: its events come to the session's own address
+    drained: bool | None = None  # takes no new message; sends what it has, and answers
 
 
 CredentialName: TypeAlias = Annotated[

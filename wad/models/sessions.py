@@ -44,6 +44,7 @@ NEEDING_PERSON: Final[dict[str, SessionState]] = {
     "untrusted_server": SessionState.FAILED,
     "node_missing": SessionState.FAILED,
     "misconfigured": SessionState.FAILED,
+    "no_public_url": SessionState.FAILED,
 }
 #: Those of them that a restart of wad does not mend: such a session connects when it is told to, and not before.
 STAYS: Final = frozenset(
@@ -90,6 +91,10 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     duplicates: Literal["at_most_once", "at_least_once"] = "at_most_once"
     flow_disabled: bool = False  # the flow answered 410 Gone
     dedicated: bool = False  # WhatsApp Web: a process of its own
+    callback_override: bool = False  # a business account: its events come to the session's own address
+    drained: bool = (
+        False  # it takes no new message: for maintenance. What it has still goes out, and it still answers
+    )
 
     def __repr__(self) -> str:
         return f"Settings(rate={self.rate}, burst={self.burst}, duplicates={self.duplicates!r})"
@@ -143,6 +148,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     breaker: str
     queue: QueueStatus
     node: str
+    drained: bool = False
 
 
 class QueueStatus(msgspec.Struct, frozen=True, rename="camel"):

@@ -21,7 +21,7 @@ from wad.actors.services import Services
 from wad.actors.session import SessionActor
 from wad.errors import ActorDown, FieldError, InvalidRequest, NotFound
 from wad.events import ActorCrashed
-from wad.models import Content, DesiredState, InboxItem, Reason, Session, SessionId
+from wad.models import Content, DesiredState, InboxItem, Reason, Session, SessionId, ShopId
 from wad.providers.base import ProviderKind
 from wad.supervisor.policy import RestartPolicy
 from wad.supervisor.supervise import RestartIntensityExceeded, supervise
@@ -51,6 +51,7 @@ class Actors:
         self._actors: dict[SessionId, SessionActor] = {}
         self._scopes: dict[SessionId, trio.CancelScope] = {}
         self._accounts: defaultdict[tuple[str, str], list[SessionActor]] = defaultdict(list)
+        self._shops: defaultdict[ShopId, dict[SessionId, SessionActor]] = defaultdict(dict)
 
     def __iter__(self) -> Iterator[SessionActor]:
         return iter(self._actors.values())
@@ -75,6 +76,10 @@ class Actors:
         """Those that *provider* names *account*."""
         return self._accounts.get((provider, account), ())
 
+    def of_shop(self, shop_id: ShopId) -> list[SessionActor]:
+        """By session id."""
+        return [actor for _, actor in sorted(self._shops.get(shop_id, {}).items())]
+
     def kind(self, provider: str) -> ProviderKind:
         """Raises InvalidRequest, which lists the kinds there are."""
         kind = self.kinds.get(provider)
@@ -97,24 +102,30 @@ class Actors:
         self._actors[session.session_id] = actor
         self._scopes[session.session_id] = scope = trio.CancelScope()
         self._list(actor)
+        self._join(actor)
         run = partial(actor.run, restored=restored, has_work=has_work)
         self._nursery.start_soon(self._keep_alive, actor, scope, run)
         return actor
 
     @contextmanager
     def changing(self, actor: SessionActor) -> Iterator[None]:
-        """Inside, the actor's provider or credentials change, and with them what its provider calls it."""
+        """Inside, the actor's provider or credentials change, and with them what its provider calls it; or its shop."""
+        shop_id = actor.session.shop_id
         self._unlist(actor)
         try:
             yield
         finally:
             self._list(actor)
+            if actor.session.shop_id != shop_id:
+                self._leave(shop_id, actor)
+                self._join(actor)
 
     async def end(self, session_id: SessionId) -> SessionActor:
         """Nothing new reaches the actor from now on; once what it has in hand has its result, it lives no more."""
         actor = self.get(session_id)
         del self._actors[session_id]
         self._unlist(actor)
+        self._leave(actor.session.shop_id, actor)
         with trio.move_on_after(CALL_TIMEOUT):
             await actor.drain()
         actor.ended = trio.Event()
@@ -205,3 +216,13 @@ class Actors:
             named.remove(actor)
             if not named:
                 del self._accounts[actor.session.provider, account]
+
+    def _join(self, actor: SessionActor) -> None:
+        if (shop_id := actor.session.shop_id) is not None:
+            self._shops[shop_id][actor.session.session_id] = actor
+
+    def _leave(self, shop_id: ShopId | None, actor: SessionActor) -> None:
+        if shop_id is not None:
+            del self._shops[shop_id][actor.session.session_id]
+            if not self._shops[shop_id]:
+                del self._shops[shop_id]

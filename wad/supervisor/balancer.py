@@ -125,7 +125,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     wrote: tuple[SessionId, datetime] | None = None
 
 
-class Judged(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class Judged(msgspec.Struct, frozen=True):
     session_id: SessionId
     why: Why
     detail: str = ""

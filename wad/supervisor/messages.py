@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -10,7 +10,16 @@ import trio
 
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
-from wad.errors import Conflict, NotFound, WadError
+from wad.errors import (
+    Conflict,
+    InvalidRequest,
+    NoAbleSession,
+    NotFound,
+    QueueFull,
+    SessionUnavailable,
+    WadError,
+)
+from wad.events import Balanced
 from wad.models import (
     WAITING_FOR_PERSON,
     InboxItem,
@@ -21,6 +30,9 @@ from wad.models import (
     new_rev,
 )
 from wad.supervisor.actors import Actors
+from wad.supervisor.balancer import Choice
+from wad.supervisor.failover import Failover
+from wad.supervisor.placing import Load, Placing
 from wad.supervisor.sending import Draft, Sending, Sent
 from wad.supervisor.webhooks import NOBODY, WebhookDesks
 
@@ -28,6 +40,8 @@ from wad.supervisor.webhooks import NOBODY, WebhookDesks
 _UNDER_WAY: Final = (MessageState.SCHEDULED, MessageState.QUEUED, MessageState.SENDING)
 
 
+#: How often a session is chosen for one message, where the one that was chosen goes away meanwhile.
+_PLACINGS: Final = 3
 #: Ids of former attempts that a message remembers. A provider tells what became of one within days.
 _FORMER: Final = 10
 
@@ -35,47 +49,102 @@ _FORMER: Final = 10
 class Messages:
     """Every message of every session."""
 
-    def __init__(self, services: Services, actors: Actors, sending: Sending, webhooks: WebhookDesks) -> None:
+    def __init__(
+        self,
+        services: Services,
+        actors: Actors,
+        sending: Sending,
+        webhooks: WebhookDesks,
+        *,
+        placing: Placing,
+        failover: Failover,
+    ) -> None:
         self._services = services
         self._actors = actors
         self._sending = sending
         self._webhooks = webhooks
+        self._placing = placing
+        self._failover = failover
 
     async def send(self, draft: Draft) -> Sent:
-        return await self._sending.send(self._actors.get(draft.session_id), draft)
+        [sent] = await self.send_bulk([draft])
+        if isinstance(sent, WadError):
+            raise sent
+        return sent
 
     async def send_bulk(self, drafts: Sequence[Draft]) -> list[Sent | WadError]:
         """Each draft's message, or why there is none, in their order."""
         results: dict[int, Sent | WadError] = {}
-        asked: list[tuple[int, SessionActor, Draft]] = []
-        for index, draft in enumerate(drafts):
-            try:
-                asked.append((index, self._actors.get(draft.session_id), draft))
-            except NotFound as error:
-                results[index] = error
-        done = await self._sending.send_all([(actor, draft) for _, actor, draft in asked])
-        results.update((index, result) for (index, _, _), result in zip(asked, done, strict=True))
+        todo = dict(enumerate(drafts))
+        for _ in range(_PLACINGS):
+            again = await self._send_some(todo, results)
+            if not again:
+                break
+            todo = again
         return [results[index] for index in range(len(drafts))]
+
+    async def _send_some(
+        self, drafts: Mapping[int, Draft], results: dict[int, Sent | WadError]
+    ) -> dict[int, Draft]:
+        """Put what became of each into *results*; those whose session went away between the choice and the write."""
+        load = Load()
+        asked: list[tuple[int, SessionActor, Draft, Choice | None]] = []
+        for index, draft in drafts.items():
+            try:
+                asked.append((index, *await self._place(draft, load)))
+            except (NotFound, NoAbleSession, QueueFull, InvalidRequest) as error:
+                results[index] = await self._sending.earlier(draft) or error
+        done = await self._sending.send_all([(actor, draft) for _, actor, draft, _ in asked])
+        for (index, _, _, choice), result in zip(asked, done, strict=True):
+            results[index] = result if choice is None else self._told(result, choice)
+        return {
+            index: drafts[index]
+            for index, _, _, choice in asked
+            if choice is not None
+            and choice.chosen is not None
+            and isinstance(results[index], SessionUnavailable | QueueFull)
+        }
+
+    async def _place(self, draft: Draft, load: Load) -> tuple[SessionActor, Draft, Choice | None]:
+        if draft.session_id is not None:
+            return self._actors.get(draft.session_id), draft, None
+        assert draft.shop_id is not None, "a draft names a session or a shop"
+        await self._failover.settled(draft.shop_id)
+        return await self._placing.place(draft, load)
+
+    def _told(self, result: Sent | WadError, choice: Choice) -> Sent | WadError:
+        if isinstance(result, WadError) or result.replayed or choice.chosen is None:
+            return result
+        self._services.events.publish(Balanced(result.message, choice.policy, choice.chosen.why.value))
+        return msgspec.structs.replace(result, choice=choice)
 
     async def wait_for(self, message: OutboundMessage, seconds: float) -> OutboundMessage:
         """*message* once the provider has it or it has ended, or as it stands after *seconds*.
 
         Nor is a session waited for that waits for a person.
         """
-        actor = self._living(message)
-        if actor is None:
-            return message
         current = message
-        with trio.move_on_after(seconds), actor.outbox.watched(message.message_id):
-            while True:
-                move = actor.outbox.next_move(message.message_id)
-                current = await self._services.store.message(message.message_id) or current
-                if current.state not in _UNDER_WAY or (
-                    current.state is not MessageState.SENDING and actor.session.state in WAITING_FOR_PERSON
-                ):
-                    break
-                await move.wait()
+        with trio.move_on_after(seconds):
+            while (actor := self._living(current)) is not None:
+                with actor.outbox.watched(message.message_id):
+                    move = actor.outbox.next_move(message.message_id)
+                    current = await self._current(current)
+                    if current.state not in _UNDER_WAY:
+                        break
+                    if current.session_id != actor.session.session_id:
+                        continue  # it moved: the other session has it
+                    if (
+                        current.state is not MessageState.SENDING
+                        and actor.session.state in WAITING_FOR_PERSON
+                    ):
+                        break
+                    await move.wait()
         return current
+
+    async def _current(self, message: OutboundMessage) -> OutboundMessage:
+        if message.chosen is not None and message.shop_id is not None:
+            await self._failover.settled(message.shop_id)
+        return await self._services.store.message(message.message_id) or message
 
     async def cancel(self, message_id: MessageId) -> OutboundMessage:
         """Stop a message that surely has not gone out. Conflict once it may have."""
@@ -83,6 +152,8 @@ class Messages:
         while (message := await store.message(message_id)) is not None:
             if message.state not in (MessageState.QUEUED, MessageState.SCHEDULED):
                 raise Conflict(f"the message is {message.state} already", code="not_cancellable")
+            if message.may_have_gone_out:
+                raise Conflict("an earlier attempt may have gone out", code="not_cancellable")
             cancelled = message.moved(MessageState.CANCELLED, self._services.now(), due_at=None)
             if await store.save_message(message, cancelled):
                 self._moved(cancelled)

@@ -40,6 +40,7 @@ from wad.models import (
     Priority,
     Reason,
     SessionId,
+    ShopId,
     Step,
     new_message_id,
     new_rev,
@@ -47,14 +48,20 @@ from wad.models import (
     reply_message_id,
 )
 from wad.providers.base import check_send
+from wad.supervisor.balancer import Choice
 
 MEDIA_TYPES: Final = ("image", "audio", "video", "document", "sticker")
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A send as asked for, already well-formed; whether this session can is checked by `send`."""
+    """A send as asked for, already well-formed; whether this session can is checked by `send`.
 
-    session_id: SessionId
+    It names a session, or the shop of which wad chooses one (`wad.supervisor.placing`).
+    """
+
+    session_id: SessionId | None = None
+    shop_id: ShopId | None = None
+    chosen: str | None = None  # why wad chose the session
     to: Address
     content: Content
     priority: Priority = Priority.NORMAL
@@ -71,6 +78,7 @@ class Sent(msgspec.Struct, frozen=True):
 
     message: OutboundMessage
     replayed: bool = False
+    choice: Choice | None = None  # where wad chose the session, and this is no replay
 
 
 class Sending:
@@ -97,7 +105,7 @@ class Sending:
                 self._check_available(actor, draft)
                 self._check_room(actor, admitted.get(session_id, 0))
             except WadError as error:
-                results.append(await self._earlier(draft) or error)
+                results.append(await self.earlier(draft) or error)
             else:
                 results.append(None)
                 messages.append((index, actor, message))
@@ -133,7 +141,7 @@ class Sending:
             return Sent(stands)
         return _replay(message.idempotency, stands)
 
-    async def _earlier(self, draft: Draft) -> Sent | WadError | None:
+    async def earlier(self, draft: Draft) -> Sent | WadError | None:
         """A refused request may still be the repetition of one that was taken."""
         key = draft.idempotency
         if key is None:
@@ -183,7 +191,8 @@ class Sending:
             expires_at=expires_at,
             idempotency=draft.idempotency,
             state=state,
-            history=(Step(state, now),),
+            chosen=draft.chosen,
+            history=(Step(state, now, note=_note(draft)),),
             rev=new_rev(),
         )
 
@@ -193,6 +202,12 @@ class Sending:
 
     def _check_available(self, actor: SessionActor, draft: Draft) -> None:
         session = actor.session
+        if session.settings.drained:
+            raise SessionUnavailable(
+                "the session is drained: it takes no new message until its settings say drained: false",
+                reason="drained",
+                needs_person=True,
+            )
         if draft.queue:
             return
         if session.state in WAITING_FOR_PERSON:
@@ -293,6 +308,10 @@ class Sending:
                 self._services.events.publish(MessageQueued(stands))
             if stands.is_open:
                 actor.outbox.offer(stands)
+
+
+def _note(draft: Draft) -> str | None:
+    return None if draft.chosen is None else f"wad chose the session: {draft.chosen}"
 
 
 def _replay(key: Idempotency | None, stands: OutboundMessage) -> Sent | WadError:

@@ -36,7 +36,9 @@ from wad.providers.base import Capabilities, ProviderKind
 from wad.store.store import Retention
 from wad.supervisor.actors import CALL_TIMEOUT, Actors
 from wad.supervisor.calls import Calls
+from wad.supervisor.failover import Failover
 from wad.supervisor.messages import Messages
+from wad.supervisor.placing import Placing, Policies
 from wad.supervisor.policy import RestartPolicy
 from wad.supervisor.sending import Sending
 from wad.supervisor.upkeep import look_after
@@ -47,6 +49,8 @@ log: Final = logging.getLogger("wad.sessions")
 _ON_THE_WAY: Final = frozenset({SessionState.CREATED, SessionState.CONNECTING, SessionState.DISCONNECTED})
 #: Those that a phone has to be taken out for.
 _UNPAIRED: Final = frozenset({SessionState.LOGGED_OUT, SessionState.PAIRING})
+#: How shops share their work where nobody says how.
+_EVERYBODYS: Final = Policies()
 #: Seconds that forgetting a session waits for the other side to be told.
 _LAST_WORD: Final = 10.0
 
@@ -83,13 +87,18 @@ class Sessions:
         policy: RestartPolicy,
         *,
         check_url: Callable[[str], object],
+        policies: Policies = _EVERYBODYS,
     ) -> None:
         """*check_url* is the guard of URLs that come over the API; it raises InvalidRequest."""
         sending = Sending(services)
         self.actors = Actors(nursery, services, kinds, policy, queue_replies=sending.queue_replies)
         self.webhooks = WebhookDesks(services, self.actors)
-        self.messages = Messages(services, self.actors, sending, self.webhooks)
         self.calls = Calls(services, self.actors)
+        placing = Placing(services, self.actors, self.calls, policies)
+        self._failover = Failover(services, nursery, self.actors, placing)
+        self.messages = Messages(
+            services, self.actors, sending, self.webhooks, placing=placing, failover=self._failover
+        )
         self._services = services
         self._check_url = check_url
         self._restored = 0
@@ -182,10 +191,13 @@ class Sessions:
         with self.actors.changing(actor):
             after = await actor.change(**changes)
             actor.kind = kind
+        drained = msgspec.structs.replace(
+            before.settings, drained=after.settings.drained
+        )  # no connection's matter
         if (after.provider, after.credentials, after.settings) != (
             before.provider,
             before.credentials,
-            before.settings,
+            drained,
         ):
             actor.retune()
             if (after.provider, after.credentials) != (before.provider, before.credentials):
@@ -198,6 +210,7 @@ class Sessions:
         await self._take_leave(self.actors.get(session_id))
         actor = await self.actors.end(session_id)
         try:
+            await self._failover.empty(actor)
             await self._services.store.delete_session(session_id)
         except BaseException:
             self.actors.adopt(actor.session, has_work=True)  # it is still there, so it lives on
@@ -316,11 +329,12 @@ async def open_sessions(
     policy: RestartPolicy,
     *,
     check_url: Callable[[str], object],
+    policies: Policies = _EVERYBODYS,
     grace: float,
 ) -> AsyncIterator[Sessions]:
     """The nursery all sessions live in. Leaving the block drains them, for *grace* seconds at most."""
     async with trio.open_nursery() as nursery:
-        sessions = Sessions(nursery, services, kinds, policy, check_url=check_url)
+        sessions = Sessions(nursery, services, kinds, policy, check_url=check_url, policies=policies)
         yield sessions
         with trio.move_on_after(grace):
             await sessions.actors.drain()

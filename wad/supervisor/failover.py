@@ -1,0 +1,359 @@
+"""Gives what a session cannot send to another session of its shop: what surely did not go out, and no more.
+
+    a session is stuck        its breaker opens, a person is needed, it is disconnected, unreachable for a while,
+                              or about to be deleted: all that it has and may move
+    a message is stuck        it was tried `TRIES` times and did not go out: its conversation
+    a session gets ready      what its stuck siblings have
+
+Each of these is a fact that somebody published: nothing is polled. A conversation moves as a whole, in its order. The
+move of a message is one conditional write: from one moment to the next it is in the other session, and whoever still
+has it in memory finds that out before sending. After `MOST_MOVES` it stays where it is.
+
+Only messages move for which wad chose the session, and not those that are bound to it: which quote, react to, or show
+what only that session knows, or leave from one of its numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import trio
+
+from wad.actors.breaker import BreakerState
+from wad.actors.services import Services
+from wad.actors.session import SessionActor
+from wad.events import (
+    BreakerChanged,
+    Fact,
+    FailedOver,
+    MessageMoved,
+    MessageQueued,
+    OutboxLoaded,
+    SessionStateChanged,
+)
+from wad.models import (
+    WAITING_FOR_PERSON,
+    ChatId,
+    DesiredState,
+    MessageId,
+    MessageState,
+    OutboundMessage,
+    SessionId,
+    SessionState,
+    ShopId,
+)
+from wad.supervisor.actors import Actors
+from wad.supervisor.balancer import Said, Why
+from wad.supervisor.placing import Load, Placing
+from wad.supervisor.sending import MEDIA_TYPES
+
+log: Final = logging.getLogger("wad.failover")
+#: Attempts in one session that did not go out, before another one tries.
+TRIES: Final = 3
+#: How often one message may move.
+MOST_MOVES: Final = 5
+#: Seconds that a session may be unreachable before what it has moves: most connections are back sooner.
+PATIENCE: Final = 30.0
+#: Messages of one commit.
+_PAGE: Final = 200
+
+_MAY_WAIT: Final = (MessageState.QUEUED, MessageState.SCHEDULED)
+
+
+@dataclass
+class _Move:
+    """Why a session's messages move, and where they went so far."""
+
+    why: Why
+    word: str  # the same, for people and metrics
+    is_last_chance: bool = False  # what stays is lost
+    load: Load = field(default_factory=Load)
+    took: dict[ChatId, SessionId] = field(default_factory=dict)  # whom each conversation went to
+
+
+class Failover:
+    """Listens, and moves messages; one task a session that has any to move."""
+
+    def __init__(self, services: Services, nursery: trio.Nursery, actors: Actors, placing: Placing) -> None:
+        self._services = services
+        self._nursery = nursery
+        self._actors = actors
+        self._placing = placing
+        #: What is still to be looked at, by session: its lanes, with what each is stuck by. None: all of them.
+        self._asked: dict[SessionId, dict[ChatId | None, Why]] = {}
+        self._unreachable: dict[SessionId, object] = {}  # a token of its own for each time
+        self._moving: defaultdict[ShopId, int] = defaultdict(int)
+        self._settled: dict[ShopId, trio.Event] = {}
+        services.events.subscribe(self._hear)
+
+    async def settled(self, shop_id: ShopId) -> None:
+        """Return once none of the shop's messages is on the move: what is placed next comes after them."""
+        while self._moving.get(shop_id):
+            await self._settled.setdefault(shop_id, trio.Event()).wait()
+
+    async def empty(self, actor: SessionActor) -> None:
+        """Move what the session has and may move: it ended, and is about to be forgotten."""
+        session = actor.session
+        if session.shop_id is None or not self._actors.of_shop(session.shop_id):
+            return
+        await self.settled(session.shop_id)  # what is on its way to it arrives first
+        with self._on_the_move(actor):
+            items = await self._services.patient.open_messages(session.session_id)
+            move = _Move(Why.DISCONNECTED, "deleted", is_last_chance=True)
+            await self._move(actor, [item.message_id for item in items], move)
+
+    # --- hearing ------------------------------------------------------------------------------------
+
+    def _hear(self, fact: Fact) -> None:
+        match fact:
+            case SessionStateChanged(status=status):
+                self._unreachable.pop(status.session_id, None)
+                self._changed(status.session_id)
+            case BreakerChanged(session_id=session_id) | OutboxLoaded(session_id=session_id):
+                self._changed(session_id)
+            case MessageQueued(message=message) if message.chosen is not None:
+                if (actor := self._shared(message.session_id)) is not None:
+                    self._look(actor)
+            case MessageMoved(message=message):
+                self._message(message)
+            case _:
+                pass
+
+    def _message(self, message: OutboundMessage) -> None:
+        actor = self._shared(message.session_id)
+        if actor is None:
+            return
+        if (why := stuck(actor)) is not None:
+            self._ask(actor, message.lane, why)  # what its send kept back
+        elif (
+            message.state is MessageState.QUEUED
+            and message.error is not None
+            and message.attempts >= TRIES * (message.moves + 1)
+            and may_move(message, actor)
+        ):
+            self._ask(actor, message.lane, Why.ATTEMPTS_FAILED)
+
+    def _changed(self, session_id: SessionId) -> None:
+        """The session is another than it was: it may be stuck now, or take what its siblings are stuck with."""
+        actor = self._shared(session_id)
+        if actor is None:
+            return
+        self._look(actor)
+        if is_ready(actor):
+            for sibling in self._siblings(actor):
+                self._look(sibling)
+
+    def _look(self, actor: SessionActor) -> None:
+        if not len(actor.outbox.lanes):
+            return
+        if (why := stuck(actor)) is not None:
+            self._ask(actor, None, why)
+        elif _is_unreachable(actor) and actor.session.session_id not in self._unreachable:
+            token = self._unreachable[actor.session.session_id] = object()
+            self._nursery.start_soon(self._lose_patience, actor, token)
+
+    async def _lose_patience(self, actor: SessionActor, token: object) -> None:
+        await trio.sleep(PATIENCE)
+        if self._unreachable.get(actor.session.session_id) is token:
+            self._ask(actor, None, Why.NOT_CONNECTED_YET)
+
+    def _shared(self, session_id: SessionId) -> SessionActor | None:
+        """The living actor, if it is of a shop."""
+        actor = self._actors.get(session_id) if session_id in self._actors else None
+        return actor if actor is not None and actor.session.shop_id is not None else None
+
+    def _siblings(self, actor: SessionActor) -> list[SessionActor]:
+        shop_id = actor.session.shop_id
+        return (
+            [] if shop_id is None else [each for each in self._actors.of_shop(shop_id) if each is not actor]
+        )
+
+    # --- moving -------------------------------------------------------------------------------------
+
+    def _ask(self, actor: SessionActor, lane: ChatId | None, why: Why) -> None:
+        if not any(is_ready(sibling) for sibling in self._siblings(actor)):
+            return
+        session_id = actor.session.session_id
+        if session_id in self._asked:
+            self._asked[session_id][lane] = why
+            return
+        self._asked[session_id] = {lane: why}
+        self._nursery.start_soon(self._run, actor, self._on_the_move(actor))
+
+    async def _run(self, actor: SessionActor, moving: AbstractContextManager[None]) -> None:
+        """Move until nothing more is asked for. A bug in here must not end the sessions."""
+        session_id = actor.session.session_id
+        try:
+            with moving:
+                while asked := self._asked[session_id]:
+                    self._asked[session_id] = {}
+                    for lane, why in ({None: asked[None]} if None in asked else asked).items():
+                        await self._move(actor, actor.outbox.withdraw(lane), _Move(why, why.value))
+        except Exception:
+            log.exception("failover_crashed", extra={"session_id": session_id})
+            await trio.sleep(PATIENCE)
+            await actor.outbox.load()  # what was withdrawn is its own again
+        finally:
+            del self._asked[session_id]
+
+    @contextmanager
+    def _counted(self, shop_id: ShopId) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._moving[shop_id] -= 1
+            if not self._moving[shop_id]:
+                del self._moving[shop_id]
+                if (event := self._settled.pop(shop_id, None)) is not None:
+                    event.set()
+
+    def _on_the_move(self, actor: SessionActor) -> AbstractContextManager[None]:
+        """From now on, until the block is left, messages of the actor's shop are on the move."""
+        shop_id = actor.session.shop_id
+        assert shop_id is not None
+        self._moving[shop_id] += 1
+        return self._counted(shop_id)
+
+    async def _move(self, actor: SessionActor, ids: Sequence[MessageId], move: _Move) -> None:
+        """Move what may of *ids*, in their order; the session gets back what stays."""
+        moved = 0
+        for at in range(0, len(ids), _PAGE):
+            page = await self._services.patient.messages(ids[at : at + _PAGE])
+            moves: list[tuple[OutboundMessage, OutboundMessage]] = []
+            for message in sorted(page.values(), key=lambda message: message.seq):
+                target = await self._target(actor, message, move)
+                if target is None:
+                    self._back(actor, message)
+                else:
+                    move.took[message.lane] = target.session.session_id
+                    moves.append((message, self._moved(message, target, move.word)))
+            moved += await self._write(actor, moves)
+        if moved:
+            session = actor.session
+            self._services.events.publish(
+                FailedOver(session.session_id, session.provider, move.word, moved, len(ids) - moved)
+            )
+
+    async def _target(
+        self, actor: SessionActor, message: OutboundMessage, move: _Move
+    ) -> SessionActor | None:
+        """Who is to send *message* in place of *actor*; None where it stays."""
+        if not may_move(message, actor) or message.shop_id is None:
+            return None
+        choice = await self._placing.choose(
+            message.shop_id,
+            message.to,
+            message.content,
+            load=move.load,
+            queue=move.is_last_chance,
+            apart={actor.session.session_id: Said(move.why)},
+            usable=lambda each: move.is_last_chance or each is actor or is_ready(each),
+            patiently=True,
+        )
+        if choice.chosen is None:
+            return None
+        if choice.chosen.why is Why.HEALS_BY_ITSELF and not move.is_last_chance:
+            return None
+        chosen = choice.chosen.session_id
+        earlier = move.took.get(message.lane)
+        if any(each.session_id == earlier and each.why in _ABLE for each in choice.others):
+            chosen = earlier or chosen  # a conversation goes to one
+        move.load.add(chosen)
+        return self._actors.get(chosen)
+
+    def _moved(self, message: OutboundMessage, target: SessionActor, word: str) -> OutboundMessage:
+        to = target.session
+        moved = message.moved(
+            message.state,
+            self._services.now(),
+            note=f"moved from {message.session_id} to {to.session_id}: {word}",
+            due_at=message.due_at if message.state is MessageState.SCHEDULED else None,
+            moves=message.moves + 1,
+        )
+        return msgspec.structs.replace(moved, session_id=to.session_id, provider=to.provider)
+
+    async def _write(
+        self, actor: SessionActor, moves: Sequence[tuple[OutboundMessage, OutboundMessage]]
+    ) -> int:
+        """Write the moves in one commit, each for itself; how many took place."""
+        if not moves:
+            return 0
+        store = self._services.patient
+        saved = await store.save_messages(moves)
+        for (old, new), won in zip(moves, saved, strict=True):
+            if won:
+                actor.outbox.moved(new)
+                if new.session_id in self._actors:
+                    self._actors.get(new.session_id).outbox.offer(new)
+            elif (
+                current := await store.message(old.message_id)
+            ) is not None:  # cancelled, or settled, meanwhile
+                self._back(actor, current)
+        return sum(saved)
+
+    @staticmethod
+    def _back(actor: SessionActor, message: OutboundMessage) -> None:
+        if message.is_open and message.session_id == actor.session.session_id:
+            actor.outbox.offer(message)
+
+
+#: What is said of a session that could have been chosen as well.
+_ABLE: Final = frozenset(
+    {
+        Why.CONVERSATION_ELSEWHERE,
+        Why.NOT_CONNECTED_YET,
+        Why.BEHIND,
+        Why.LESS_WEIGHT,
+        Why.LATER_IN_ORDER,
+        Why.DEARER,
+    }
+)
+
+
+def stuck(actor: SessionActor) -> Why | None:
+    """What keeps the session from sending, where that will not pass in a moment."""
+    session = actor.session
+    if session.state in WAITING_FOR_PERSON:
+        return Why.WAITS_FOR_PERSON
+    if session.state is SessionState.DISCONNECTED or session.desired_state is DesiredState.DISCONNECTED:
+        return Why.DISCONNECTED
+    if session.state is SessionState.PAIRING:
+        return Why.PAIRING
+    if actor.outbox.breaker.state(trio.current_time()) in (BreakerState.OPEN, BreakerState.ISOLATED):
+        return Why.BREAKER_OPEN
+    return None
+
+
+def is_ready(actor: SessionActor) -> bool:
+    """Whether it can send what another one could not."""
+    session = actor.session
+    return session.state is SessionState.CONNECTED and not session.settings.drained and stuck(actor) is None
+
+
+def _is_unreachable(actor: SessionActor) -> bool:
+    return actor.session.state in (SessionState.CREATED, SessionState.CONNECTING)
+
+
+def may_move(message: OutboundMessage, actor: SessionActor) -> bool:
+    """Whether *message*, which *actor* has, surely did not go out (or may go out twice), and can be sent by another."""
+    is_bound = (
+        message.quotes is not None
+        or message.number is not None
+        or message.provider_message_id is not None
+        or message.type == "reaction"
+        or (message.type in MEDIA_TYPES and "mediaId" in message.content[message.type])
+    )
+    is_certain = not message.resent or actor.session.settings.duplicates == "at_least_once"
+    return (
+        message.chosen is not None
+        and message.state in _MAY_WAIT
+        and message.moves < MOST_MOVES
+        and is_certain
+        and not is_bound
+    )
