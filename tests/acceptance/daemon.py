@@ -55,7 +55,7 @@ class Daemon:
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self.config: dict[str, Any] = {
-            "http": {"bind": [f"127.0.0.1:{self.port}"]},
+            "http": {"bind": [f"127.0.0.1:{self.port}"], "public_url": self.url},
             "store": {"url": "embedded", "data_dir": str(directory / "var")},
             "auth": {"tokens": [{"name": "test", "token": TOKEN, "scope": "admin"}]},
             "limits": {"requests_per_second": 100_000, "request_burst": 100_000},

@@ -85,12 +85,18 @@ class Town:
         self.web = web
         self.client = httpx.AsyncClient(timeout=60, verify=NO_TLS)
 
-    def config(self, cloud_api: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-        """A daemon's configuration that leads it here."""
-        provider = {"base_url": self.sandbox_url, "rate": 10_000, "burst": 10_000, **(cloud_api or {})}
+    def config(
+        self, cloud_api: dict[str, Any] | None = None, twilio: dict[str, Any] | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """A daemon's configuration that leads it here; what is said of a provider is added to its section."""
+        http = {"base_url": self.sandbox_url, "rate": 10_000, "burst": 10_000}
         baileys = {} if self.web is None else {"baileys": {**self.web, "rate": 10_000, "burst": 10_000}}
         return {
-            "providers": {"cloud_api": provider, **baileys},
+            "providers": {
+                "cloud_api": {**http, **(cloud_api or {})},
+                "twilio": {**http, **(twilio or {})},
+                **baileys,
+            },
             "flow": {"url": self.flow.url},
             "guard": {"allow": ["127.0.0.0/8"]},
             **more,
