@@ -9,7 +9,7 @@ against Meta, under a mock clock.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from wad.errors import FieldError, NotSupported, ProviderError, Verdict
-from wad.models import Address, Content, OutboundMessage, Session, SessionId
+from wad.models import Address, Content, Inbound, InboundMessage, OutboundMessage, Session, SessionId
 from wad.providers.base import Accepted, Capabilities, Group, GroupMember, Link, MediaContent, Pairing, Proof
 
 #: What one send does in place of being accepted at once. It may raise.
@@ -152,6 +152,56 @@ class SimulatedConnection:
             yield provider_media_id.encode()
 
         yield MediaContent("text/plain", None, None, chunks())
+
+
+# --- one that keeps a list ------------------------------------------------------------------------
+
+
+class ListingProvider(SimulatedProvider):
+    """The kind that lists what it took and what customers wrote, as Twilio does.
+
+    What is in `ledger` it shows from the second `shows_from` on; `others` are sends that were not ours.
+    """
+
+    capabilities = msgspec.structs.replace(CAPABILITIES, inbound_history=True, settlement="list")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shows_from = 0.0
+        self.others: list[str] = []  # ids that the list shows besides, of messages that look like any of ours
+        self.inbound: list[tuple[datetime, InboundMessage]] = []
+        self.looks: list[datetime] = []  # since when it was asked for a message
+        self.reads: list[datetime] = []  # since when it was asked for what came in
+        self.list_fails: list[Exception] = []  # what asking for either raises next
+
+    @asynccontextmanager
+    async def open(self, session: Session, link: Link) -> AsyncIterator[ListingConnection]:
+        self.opened.append(session.session_id)
+        yield ListingConnection(self, session, link)
+
+
+class ListingConnection(SimulatedConnection):
+    _world: ListingProvider
+
+    async def find(self, message: OutboundMessage, since: datetime) -> list[Accepted]:
+        world = self._world
+        world.looks.append(since)
+        if world.list_fails:
+            raise world.list_fails.pop(0)
+        shown = [
+            f"p-{at + 1}-{taken.message_id[-6:]}"
+            for at, taken in enumerate(world.ledger)
+            if (taken.chat, taken.content) == (message.chat, message.content)
+            and trio.current_time() >= world.shows_from
+        ]
+        return [Accepted(one, "found in the list") for one in (*shown, *world.others)]
+
+    async def missed(self, since: datetime) -> AsyncIterator[Sequence[Inbound]]:
+        world = self._world
+        world.reads.append(since)
+        if world.list_fails:
+            raise world.list_fails.pop(0)
+        yield [message for at, message in world.inbound if at >= since]
 
 
 # --- one that keeps a socket ------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from wad.actors.document import Document
+from wad.actors.history import History
 from wad.actors.inbox import Inbox
 from wad.actors.losses import WINDOW, Losses
 from wad.actors.outbox import Outbox
@@ -30,6 +31,7 @@ class Connecting:
     __slots__ = (
         "_connection",
         "_document",
+        "_history",
         "_inbox",
         "_losses",
         "_nursery",
@@ -61,13 +63,18 @@ class Connecting:
         self._scope: trio.CancelScope | None = None  # of the tries that are under way
         self._connection: Connection | None = None
         self._nursery: trio.Nursery | None = None
+        self._history: History | None = None
 
-    def open(self, connection: Connection, nursery: trio.Nursery) -> None:
+    def open(self, connection: Connection, nursery: trio.Nursery, history: History | None) -> None:
+        """*history*: where the provider knows what came in while nobody listened."""
         self._connection = connection
         self._nursery = nursery
+        self._history = history
 
     def close(self) -> None:
-        self._connection = self._nursery = None
+        if self._history is not None:
+            self._history.away()
+        self._connection = self._nursery = self._history = None
 
     @property
     def proof_age(self) -> float:
@@ -114,6 +121,8 @@ class Connecting:
 
     def needs_person(self, error: ProviderError) -> None:
         state = NEEDING_PERSON.get(error.code, SessionState.BAD_CREDENTIALS)
+        if self._history is not None:
+            self._history.away()
         self._outbox.allow(False)
         self._document.be(state, Reason(error.code, error.detail, needs_person=True))
 
@@ -162,6 +171,8 @@ class Connecting:
             return False
         if proof is not None:
             self.proven(proof)
+            if self._history is not None and self._nursery is not None:
+                self._nursery.start_soon(self._history.catch_up, self._connection)
         elif self._document.session.state in (
             SessionState.CONNECTING,
             SessionState.CONNECTED,

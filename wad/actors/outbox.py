@@ -5,6 +5,7 @@
                                 ├─ failed               it was refused for good        (a dead letter)
                                 └─ unknown              it may have gone out: proof is awaited, then a dead letter
 
+Proof is a status that names the message, or, where the provider keeps a list (`settlement` is `list`), its entry there.
 Where the provider takes a message once however often it comes under one id (`settlement` is `resend`), what may have
 gone out is `queued` again instead, and `unknown` only once attempts or time have run out.
 
@@ -26,6 +27,7 @@ from wad.actors.breaker import Breaker, Permit
 from wad.actors.lanes import Lanes, Workers
 from wad.actors.limiter import Limiter
 from wad.actors.services import Services
+from wad.actors.settlement import LOOK_AFTER, look_up
 from wad.errors import ProviderError, Scope, Verdict
 from wad.events import BreakerChanged, MessageMoved, OutboxLoaded, Throttled
 from wad.models import (
@@ -38,6 +40,7 @@ from wad.models import (
     Priority,
     Session,
     StatusUpdate,
+    given_up,
     with_status,
 )
 from wad.providers.base import Accepted, Connection
@@ -63,16 +66,16 @@ class Outbox:
         on_needs_person: Callable[[ProviderError], None],
         on_accepted: Callable[[OutboundMessage], Awaitable[None]],
         tell: Callable[[Sequence[OutboundMessage]], Awaitable[None]],
-        resends: Callable[[], bool],
+        settles_by: Callable[[], str],
     ) -> None:
         """*tell* stores a step for the flow, where the flow wants to hear of it.
 
-        *resends*: whether what may have gone out may as well be sent again, under the same id.
+        *settles_by*: the provider's `settlement`, which may be another one after a change of provider.
         """
         self._services = services
         self._session = session
         self._tell = tell
-        self._resends = resends
+        self._settles_by = settles_by
         self._on_needs_person = on_needs_person
         self._on_accepted = on_accepted
         settings, pace = session().settings, services.pace(session().provider)
@@ -189,7 +192,14 @@ class Outbox:
         if item.state == MessageState.UNKNOWN:
             self._doubtful.add(item.message_id)
         retried = item.state == MessageState.QUEUED and self._services.now() - item.created_at < HOLD
-        self.lanes.add(item, due=self._due(item.due_at), hold=retried)
+        self.lanes.add(item, due=self._due(self._first_look(item)), hold=retried)
+
+    def _first_look(self, item: Pending) -> datetime | None:
+        """When its turn comes: for one in doubt the end of its window, or before that a look at the provider's list."""
+        if item.state != MessageState.UNKNOWN or item.due_at is None or self._settles_by() != "list":
+            return item.due_at
+        since = item.due_at - self._services.limits.settle_window
+        return min(item.due_at, since + timedelta(seconds=LOOK_AFTER))
 
     def withdraw(self, lane: ChatId | None = None) -> list[MessageId]:
         """Let go of what may move to another session: of *lane*, or of every lane that has nothing in hand.
@@ -260,7 +270,7 @@ class Outbox:
             return
         match message.state:
             case MessageState.UNKNOWN:
-                await self._give_up_on_proof(item, message)
+                await self._settle(item, message)
             case MessageState.SENDING:  # only after a crash in between: the result was never recorded
                 self.lanes.done(item)
                 await self._doubt(message.message_id)
@@ -305,7 +315,7 @@ class Outbox:
 
     async def _expire(self, message: OutboundMessage) -> None:
         now = self._services.now()
-        await self._record(message, message.moved(MessageState.EXPIRED, now, error=message.error, dead=True))
+        await self._record(message, given_up(message, MessageState.EXPIRED, now, error=message.error))
 
     async def _send(self, item: Pending, sending: OutboundMessage, permit: Permit) -> None:
         assert self._connection is not None
@@ -336,6 +346,7 @@ class Outbox:
             self._services.now(),
             note=accepted.note,
             provider_message_id=accepted.provider_message_id,
+            due_at=None,
         )
         stands = await self._record(sending, done)
         self.lanes.done(item)
@@ -349,7 +360,7 @@ class Outbox:
             case Verdict.UNKNOWN:
                 await self._in_doubt(item, sending, None, error=error)
             case Verdict.REJECTED:
-                failed = sending.moved(MessageState.FAILED, now, error=Failure.of(error), dead=True)
+                failed = given_up(sending, MessageState.FAILED, now, error=Failure.of(error))
                 await self._record(sending, failed)
                 self.lanes.done(item)
             case Verdict.NEEDS_PERSON:
@@ -386,15 +397,10 @@ class Outbox:
             pause = max(pause, min(error.retry_after, 3600.0))
         due_at = now + timedelta(seconds=pause)
         if self._is_worn_out(sending):
-            gave_up = sending.moved(
-                MessageState.FAILED,
-                now,
-                error=Failure.of(error),
-                note="gave up: too many attempts",
-                dead=True,
-            )
+            note = "gave up: too many attempts"
+            gave_up = given_up(sending, MessageState.FAILED, now, error=Failure.of(error), note=note)
         elif due_at >= sending.expires_at:
-            gave_up = sending.moved(MessageState.EXPIRED, now, error=Failure.of(error), dead=True)
+            gave_up = given_up(sending, MessageState.EXPIRED, now, error=Failure.of(error))
         else:
             queued = sending.moved(MessageState.QUEUED, now, error=Failure.of(error), due_at=due_at)
             await self._record(sending, queued)
@@ -452,7 +458,7 @@ class Outbox:
         """What becomes of a send that may have gone out: `unknown`, or `queued` again under the same id."""
         now = self._services.now()
         failure = Failure.of(error) if error else Failure("unknown_outcome", note or "", None, False)
-        if not self._resends():
+        if self._settles_by() != "resend":
             until = now + self._services.limits.settle_window
             return sending.moved(MessageState.UNKNOWN, now, error=failure, note=note, due_at=until)
         due_at = now + timedelta(seconds=self._pause_after(sending))
@@ -462,20 +468,33 @@ class Outbox:
         note = "it may have gone out: resent under the same id"
         return sending.moved(MessageState.QUEUED, now, error=failure, note=note, due_at=due_at, resent=True)
 
-    async def _give_up_on_proof(self, item: Pending, message: OutboundMessage) -> None:
-        """The window for proof is over: a dead letter, or another try where the session asked for that."""
-        now = self._services.now()
-        if message.due_at is not None and message.due_at > now:  # the clock was set back meanwhile
+    async def _settle(self, item: Pending, message: OutboundMessage) -> None:
+        """Look for proof where there is a list to look at; give up on it once the window for proof is over."""
+        assert self._connection is not None
+        note = "no proof came"
+        if self._settles_by() == "list" and message.provider == self._session().provider:
+            found = await look_up(self._services, self._connection, message)
+            if isinstance(found, Accepted):
+                await self._took(item, message, found)
+                return
+            note = f"{note}: {found}"
+        if message.due_at is not None and message.due_at > self._services.now():
             self._doubtful.add(item.message_id)
             self.lanes.again(item, self._due(message.due_at), hold=False)
             return
-        resends = self._resends()  # the session had another provider when it was sent, or an older wad
+        await self._give_up_on_proof(item, message, note)
+
+    async def _give_up_on_proof(self, item: Pending, message: OutboundMessage, note: str) -> None:
+        """The window for proof is over: a dead letter, or another try where the session asked for that."""
+        now = self._services.now()
+        # The session had another provider when it was sent, or an older wad.
+        resends = self._settles_by() == "resend"
         if (resends or self._session().settings.duplicates == "at_least_once") and message.expires_at > now:
             why = "under the same id" if resends else "as the session's `duplicates` says"
             queued = message.moved(
                 MessageState.QUEUED,
                 now,
-                note=f"no proof came: sent again, {why}",
+                note=f"{note}; sent again, {why}",
                 maybe_duplicate=message.maybe_duplicate or not resends,
                 resent=message.resent or resends,
                 due_at=None,
@@ -485,9 +504,7 @@ class Outbox:
             return
         await self._record(
             message,
-            message.moved(
-                MessageState.UNKNOWN, now, error=message.error, note="no proof came", dead=True, due_at=None
-            ),
+            message.moved(MessageState.UNKNOWN, now, error=message.error, note=note, dead=True, due_at=None),
         )
         self.lanes.done(item)
 

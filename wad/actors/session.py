@@ -20,6 +20,7 @@ import trio
 
 from wad.actors.connecting import Connecting
 from wad.actors.document import Document
+from wad.actors.history import History
 from wad.actors.inbox import Inbox, flow_events_of
 from wad.actors.keys import SessionKeys
 from wad.actors.mailbox import Envelope, Mailbox
@@ -59,6 +60,7 @@ class SessionActor:
     __slots__ = (
         "_connection",
         "_document",
+        "_history",
         "_keys",
         "_nursery",
         "_queue_replies",
@@ -103,6 +105,7 @@ class SessionActor:
         self._connection: Connection | None = None
         self._reopening = False
         self._keys: SessionKeys | None = None  # made when first asked for: most providers have none
+        self._history: History | None = None
         current = self._current  # one for all: ten thousand sessions have one each
         self.inbox = Inbox(services, current, queue_replies=self._queue, on_gone=self._disable_flow)
         self.outbox = Outbox(
@@ -111,10 +114,11 @@ class SessionActor:
             on_needs_person=self._needs_person,
             on_accepted=self._accepted,
             tell=self._tell,
-            resends=self._resends,
+            settles_by=self._settlement,
         )
         self.statuses = Statuses(services, current, self.outbox, tell=self._tell)
         self.connecting = Connecting(services, self._document, self.outbox, self.inbox, status=self.status)
+        self._history_of()  # before any webhook can arrive
 
     def __repr__(self) -> str:
         return f"<SessionActor {self.session.session_id} {self.session.provider} {self.session.state}>"
@@ -151,6 +155,7 @@ class SessionActor:
             breaker=self.outbox.breaker.state(now),
             queue=QueueStatus(self.outbox.depth, round(self.outbox.oldest_seconds(), 1)),
             node=self._services.node,
+            drained=session.settings.drained,
         )
 
     @property
@@ -209,7 +214,7 @@ class SessionActor:
                     self._nursery = nursery
                     self._connection = connection
                     self._document.open(nursery)
-                    self.connecting.open(connection, nursery)
+                    self.connecting.open(connection, nursery, self._history_of())
                     self.outbox.open(connection, sends)
                     self.inbox.open(nursery)
                     try:
@@ -417,8 +422,16 @@ class SessionActor:
 
     # --- hooks of the parts -------------------------------------------------------------------------
 
-    def _resends(self) -> bool:
-        return self.kind.capabilities.settlement == "resend"
+    def _settlement(self) -> str:
+        return self.kind.capabilities.settlement
+
+    def _history_of(self) -> History | None:
+        """What its provider still knows of what was missed. It is of this life's provider, and outlives the life."""
+        if not self.kind.capabilities.inbound_history:
+            self._history = None
+        elif self._history is None:
+            self._history = History(self._services, self._current, self.received)
+        return self._history
 
     def _needs_person(self, error: ProviderError) -> None:
         self.connecting.needs_person(error)
