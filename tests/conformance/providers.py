@@ -69,6 +69,9 @@ class CloudApiHarness(Harness):
     def stores(self, media_id: str) -> Script:
         return answering(200, {"id": media_id})
 
+    def shows_profile(self) -> Script:
+        return answering(200, {"data": [{"messaging_product": "whatsapp", "about": "Hola"}]})
+
     def correlates(self, request: Received) -> str | None:
         found = request.json.get("biz_opaque_callback_data")
         return None if found is None else str(found)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tests.conformance.meta_business import MetaBusinessHarness
 from tests.conformance.providers import HARNESSES
 from wad.conformance import ProviderSuite
 
 
 class TestConformance(ProviderSuite):
-    harnesses = HARNESSES
+    harnesses = (*HARNESSES, MetaBusinessHarness())

@@ -113,6 +113,34 @@ async def _ask_inbound_history(w: World) -> None:
         pass
 
 
+async def _numbers(w: World) -> None:
+    w.peer.scripts = [w.harness.lists_numbers()]
+    assert [number.id for number in await w.connection.numbers.all()] == ["n1"]
+
+
+async def _templates(w: World) -> None:
+    w.peer.scripts = [w.harness.lists_templates()]
+    page = await w.connection.templates.find({}, limit=50, after=None)
+    assert [template.id for template in page.items] == ["t1"]
+
+
+async def _profile(w: World) -> None:
+    w.peer.scripts = [w.harness.shows_profile()]
+    assert (await w.connection.profile.get()).about == "Hola"
+
+
+async def _ask_profile(w: World) -> None:
+    await w.connection.profile.get()
+
+
+async def _ask_numbers(w: World) -> None:
+    await w.connection.numbers.all()
+
+
+async def _ask_templates(w: World) -> None:
+    await w.connection.templates.find({}, limit=50, after=None)
+
+
 async def _ask_user_ids(w: World) -> None:
     check_send(w.kind, USER, HOLA)
 
@@ -130,6 +158,9 @@ ROWS: Final[dict[str, Row]] = {
     ),
     "user_ids": Row(_user_ids, _ask_user_ids),
     "pairing": Row(_pairing, lambda w: w.connection.pairing_code("+5215512345678")),
+    "numbers": Row(_numbers, _ask_numbers),
+    "templates": Row(_templates, _ask_templates),
+    "profile": Row(_profile, _ask_profile),
     "inbound_history": Row(_inbound_history, _ask_inbound_history),
     "settlement": Row(_settlement),
 }

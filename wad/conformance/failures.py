@@ -98,7 +98,8 @@ class Failures:
     async def test_a_probe_tells_bad_credentials_from_a_bad_day(self, harness: Harness) -> None:
         """The first needs a person; after the second, and then a good answer, it is connected."""
         async with world(harness) as w:
-            w.peer.scripts = [harness.refuses_credentials(), answering(503), harness.proves()]
+            w.peer.scripts = [harness.refuses_credentials(), answering(503)]
+            w.peer.otherwise = harness.proves()
             with pytest.raises(ProviderError) as caught:
                 await w.connection.connect()
             assert caught.value.needs_person

@@ -72,7 +72,7 @@ class Harness(ABC):
 
     @abstractmethod
     def proves(self) -> Script:
-        """The account is fine."""
+        """The account is fine; whichever of its requests a connect has come to."""
 
     @abstractmethod
     def refuses_credentials(self) -> Script: ...
@@ -111,6 +111,18 @@ class Harness(ABC):
 
     def stores(self, media_id: str) -> Script:
         raise _no_sample(self, "media_upload")
+
+    def lists_numbers(self) -> Script:
+        """One number, `n1`."""
+        raise _no_sample(self, "numbers")
+
+    def lists_templates(self) -> Script:
+        """One template, `t1`."""
+        raise _no_sample(self, "templates")
+
+    def shows_profile(self) -> Script:
+        """One that says of itself `Hola`."""
+        raise _no_sample(self, "profile")
 
     def lists_sent(self, provider_message_id: str) -> Script:
         """The provider's list has a text `Hola` of ours under this id, of a second after noon (settlement `list`)."""

@@ -36,6 +36,12 @@ def _cloud_api(section: model.CloudApi, place: Place) -> ProviderKind:
     return CloudApi(_meta(section), place.pools)
 
 
+def _meta_business(section: model.MetaBusiness, place: Place) -> ProviderKind:
+    from wad.providers.meta_business import MetaBusiness
+
+    return MetaBusiness(_meta(section), place.pools, public_url=place.public_url)
+
+
 def _dialog360(section: model.Dialog360, place: Place) -> ProviderKind:
     from wad.providers.dialog360 import Dialog360, Dialog360Config
 
@@ -71,6 +77,7 @@ def _shown(secret: SecretStr | None) -> str | None:
 
 
 cloud_api: Final = Provider(name="cloud_api", section=model.CloudApi, make=_cloud_api)
+meta_business: Final = Provider(name="meta_business", section=model.MetaBusiness, make=_meta_business)
 dialog360: Final = Provider(name="dialog360", section=model.Dialog360, make=_dialog360)
 twilio: Final = Provider(name="twilio", section=model.Twilio, make=_twilio)
 baileys: Final = Provider(name="baileys", section=model.Baileys, make=_baileys)

@@ -26,6 +26,7 @@ class NumberView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     """A number as its provider knows it, in the provider's words."""
 
     id: str
+    usable: bool  # whether wad sends from it
     phone_number: str | None = None  # E.164
     verified_name: str | None = None
     quality_rating: str | None = None
@@ -38,7 +39,6 @@ class NumberView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     throughput: str | None = None
     messaging_limit: str | None = None
     can_send_message: str | None = None
-    usable: bool = True  # whether wad sends from it
     troubles: tuple[Trouble, ...] = ()
     webhooks: dict[str, str] = {}  # where its messages are told: of the number, the account, the app
 
@@ -83,7 +83,7 @@ class ProfileView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
 class Numbers(Protocol):
     """An account's numbers: found, added, made fit to send; and where what happens to them is told."""
 
-    async def list(self) -> list[NumberView]: ...
+    async def all(self) -> list[NumberView]: ...
 
     async def get(self, number: str) -> NumberView: ...
 
@@ -123,7 +123,7 @@ class Callback(Protocol):
 class Templates(Protocol):
     """Bodies are in wad's camelCase, as they came over the API; their shape has been checked."""
 
-    async def list(self, filters: Mapping[str, str], *, limit: int, after: str | None) -> TemplatePage: ...
+    async def find(self, filters: Mapping[str, str], *, limit: int, after: str | None) -> TemplatePage: ...
 
     async def create(self, body: Mapping[str, Any]) -> TemplateView: ...
 

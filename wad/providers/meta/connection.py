@@ -16,12 +16,13 @@ import msgspec
 from wad.errors import ProviderError, Verdict
 from wad.models import OutboundMessage
 from wad.providers.base import Accepted, Connection, Group, GroupMember, Link, MediaContent, Proof
-from wad.providers.http import UPLOAD, Answer, Origin, Pools, call, request, stream
-from wad.providers.meta import errors
+from wad.providers.http import Answer, Origin, Pools, request, stream
 from wad.providers.meta.account import Account
+from wad.providers.meta.graph import Graph
 from wad.providers.meta.probe import proof_of
+from wad.providers.meta.profile import MetaProfile
 from wad.providers.meta.send import body_of, read_body
-from wad.providers.rules import garbled, object_of
+from wad.providers.rules import garbled
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class MetaConnection(Connection):
         self._account = account
         self._pools = pools
         self._link = link
-        self._origin = account.origin
+        self._graph = Graph(account, pools, link)
         self._sending: tuple[httpx.URL, httpx.Headers] | None = None  # made with the first send: 4 KB
 
     def __repr__(self) -> str:
@@ -67,7 +68,7 @@ class MetaConnection(Connection):
         for probe in self._account.probes:
             try:
                 url = self._account.url(f"{self._account.number}{probe}")
-                return await self._get("probe", url, self._proof)
+                return await self._graph.get("probe", url, self._proof)
             except ProviderError as error:
                 if error.verdict is not Verdict.REJECTED:
                     raise
@@ -81,16 +82,33 @@ class MetaConnection(Connection):
     async def send(self, message: OutboundMessage) -> Accepted:
         return await self._post("send", body_of(message), self._accepted)
 
+    async def send_marketing(
+        self, message: OutboundMessage, *, policy: str, seconds: float | None = None
+    ) -> Accepted:
+        """Hand a marketing template over through Meta's API for those; it refuses everything else."""
+        body = body_of(message, product_policy=policy)
+        return await self._post(
+            "send_marketing", body, self._accepted, to="marketing_messages", seconds=seconds
+        )
+
+    async def send_within(self, message: OutboundMessage, seconds: float) -> Accepted:
+        """The same as `send`, where part of its time is spent already."""
+        return await self._post("send", body_of(message), self._accepted, seconds=seconds)
+
+    @property
+    def profile(self) -> MetaProfile:
+        return MetaProfile(self._graph)
+
     async def mark_read(self, provider_message_id: str, *, typing: bool) -> None:
         body = read_body(provider_message_id, typing=typing)
-        await self._post("mark_read", body, self._object, repeatable=True)
+        await self._post("mark_read", body, self._graph.object, repeatable=True)
 
     async def groups(self) -> list[Group]:
         found: list[Group] = []
         query = {"limit": str(_GROUP_PAGE)}
         for _ in range(_GROUP_PAGES):
             url = self._account.url(f"{self._account.number}/groups", **query)
-            page, after = await self._get("groups", url, self._group_page)
+            page, after = await self._graph.get("groups", url, self._group_page)
             found += page
             if not page or after is None:
                 break
@@ -100,7 +118,7 @@ class MetaConnection(Connection):
     async def group(self, group_id: str) -> Group:
         url = self._account.object_url(group_id, fields=_GROUP_FIELDS)
         try:
-            return await self._get("group", url, self._one_group)
+            return await self._graph.get("group", url, self._one_group)
         except ProviderError as error:
             if error.provider_code not in _NO_SUCH_OBJECT:
                 raise
@@ -117,13 +135,14 @@ class MetaConnection(Connection):
             files={"file": (filename or "file", data, mime_type)},
         )
         headers = httpx.Headers({**self._account.headers(url), "Content-Type": form.headers["Content-Type"]})
-        return await call(
-            self._pools.to(self._origin),
-            request("POST", url, headers, form.read(), upload=True),
+        return await self._graph.call(
+            "upload",
+            "POST",
+            url,
+            headers,
             self._media_id,
-            link=self._link,
-            operation="upload",
-            seconds=UPLOAD,
+            body=form.read(),
+            upload=True,
             repeatable=True,  # twice is one file too many, and it expires
         )
 
@@ -136,36 +155,30 @@ class MetaConnection(Connection):
     # --- requests -----------------------------------------------------------------------------------
 
     async def _post(
-        self, operation: str, body: bytes, read: Callable[[Answer], T], *, repeatable: bool = False
+        self,
+        operation: str,
+        body: bytes,
+        read: Callable[[Answer], T],
+        *,
+        repeatable: bool = False,
+        to: str = "messages",
+        seconds: float | None = None,
     ) -> T:
-        if self._sending is None:
-            url = self._account.url(f"{self._account.number}/messages")
-            headers = {**self._account.headers(url), "Content-Type": "application/json"}
-            self._sending = url, httpx.Headers(headers)
-        return await call(
-            self._pools.to(self._origin),
-            request("POST", *self._sending, body),
-            read,
-            link=self._link,
-            operation=operation,
-            seconds=self._account.timeout,
-            repeatable=repeatable,
-        )
-
-    async def _get(self, operation: str, url: httpx.URL, read: Callable[[Answer], T]) -> T:
-        return await call(
-            self._pools.to(self._origin),
-            request("GET", url, self._account.headers(url)),
-            read,
-            link=self._link,
-            operation=operation,
-            seconds=self._account.timeout,
-            repeatable=True,
+        if to != "messages":
+            url = self._account.url(f"{self._account.number}/{to}")
+            sending = url, self._graph.json_headers(url)
+        elif self._sending is None:
+            url = self._account.url(f"{self._account.number}/{to}")
+            sending = self._sending = url, self._graph.json_headers(url)
+        else:
+            sending = self._sending
+        return await self._graph.call(
+            operation, "POST", *sending, read, body=body, repeatable=repeatable, seconds=seconds
         )
 
     async def _open_file(self, media_id: str, stack: AsyncExitStack) -> MediaContent:
         for last in (False, True):
-            place = await self._get("media_url", self._account.object_url(media_id), self._place)
+            place = await self._graph.get("media_url", self._account.object_url(media_id), self._place)
             url = self._account.file_url(place.url)
             if url is None:
                 raise ProviderError(
@@ -195,20 +208,8 @@ class MetaConnection(Connection):
 
     # --- answers ------------------------------------------------------------------------------------
 
-    def _refused(self, answer: Answer) -> ProviderError:
-        return errors.error_of(answer, secrets=self._account.secrets)
-
-    def _object(self, answer: Answer) -> dict[str, Any]:
-        """A success's JSON object; anything else is raised as what it means."""
-        decoded = object_of(answer.body)
-        if not 200 <= answer.status < 300 or (decoded is not None and "error" in decoded):
-            raise self._refused(answer)
-        if decoded is None:
-            raise garbled(answer)
-        return decoded
-
     def _accepted(self, answer: Answer) -> Accepted:
-        match self._object(answer):
+        match self._graph.object(answer):
             case {"messages": [{"id": str(message_id), **more}, *_]} if message_id:
                 note = more.get("message_status", "accepted")
                 return Accepted(message_id, None if note == "accepted" else str(note))
@@ -216,20 +217,20 @@ class MetaConnection(Connection):
                 raise garbled(answer)
 
     def _proof(self, answer: Answer) -> Proof:
-        proof = proof_of(self._object(answer))
+        proof = proof_of(self._graph.object(answer))
         if not proof.data:  # JSON, but of somebody else: a hotel's network, a proxy
             raise garbled(answer)
         return proof
 
     def _media_id(self, answer: Answer) -> str:
-        match self._object(answer):
+        match self._graph.object(answer):
             case {"id": str(media_id)} if media_id:
                 return media_id
             case _:
                 raise garbled(answer)
 
     def _place(self, answer: Answer) -> _Place:
-        match self._object(answer):
+        match self._graph.object(answer):
             case {"url": str(url), **more} if url:
                 mime_type, size, sha256 = more.get("mime_type"), more.get("file_size"), more.get("sha256")
                 return _Place(
@@ -244,29 +245,17 @@ class MetaConnection(Connection):
     def _file_refused(self, answer: Answer) -> ProviderError:
         if answer.status == httpx.codes.NOT_FOUND:
             return ProviderError(Verdict.REJECTED, "the provider has the file no more", code="media_gone")
-        return self._refused(answer)
+        return self._graph.refused(answer)
 
     def _one_group(self, answer: Answer) -> Group:
-        item = self._object(answer)
+        item = self._graph.object(answer)
         if not isinstance(item.get("id"), str):
             raise garbled(answer)
         return _group(item)
 
     def _group_page(self, answer: Answer) -> tuple[list[Group], str | None]:
-        """One page, and the cursor of the next one. Meta nests the list in an object; tests of others do not."""
-        page = self._object(answer)
-        listed = page.get("data")
-        if isinstance(listed, dict):
-            listed = listed.get("groups")
-        if not isinstance(listed, list):
-            raise garbled(answer)
-        after: str | None = None
-        match page.get("paging"):
-            case {"next": str(), "cursors": {"after": str(cursor)}}:
-                after = cursor
-        return [
-            _group(item) for item in listed if isinstance(item, dict) and isinstance(item.get("id"), str)
-        ], after
+        items, after = self._graph.page(answer)
+        return [_group(item) for item in items if isinstance(item.get("id"), str)], after
 
 
 def _members(listed: Any) -> tuple[GroupMember, ...] | None:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 from wad.errors import FieldError
 from wad.models import Address, Content, Session, SessionId
-from wad.providers.base import Capabilities, Connection, Link, ProviderKind
-from wad.providers.credentials import Credential, check
+from wad.providers.base import Capabilities, Connection, Link, ProviderKind, Webhooks
+from wad.providers.credentials import Credential, check, printable
 from wad.providers.http import Pools
 from wad.providers.meta import limits
-from wad.providers.meta.account import Account
+from wad.providers.meta.account import Account, MetaConfig
 from wad.providers.meta.connection import MetaConnection
+from wad.providers.meta.webhooks import MetaWebhooks
 
 ConfigT = TypeVar("ConfigT")
+
+#: Where Meta keeps files; they are fetched with the session's token, so nobody else's host will do.
+MEDIA_HOSTS: Final = ("lookaside.fbsbx.com", ".fbcdn.net", ".whatsapp.net", ".facebook.com")
+
+_UNVERIFIABLE: Final = (
+    "without the app secret nobody can tell Meta's webhooks from forged ones: set the session's `appSecret`, "
+    "or `app_secret` in the configuration"
+)
 
 
 class MetaKind(ProviderKind, ABC, Generic[ConfigT]):
@@ -54,3 +65,56 @@ class MetaKind(ProviderKind, ABC, Generic[ConfigT]):
             told = "; ".join(f"{error.pointer} {error.detail}" for error in errors)
             return "bad_credentials", f"the stored credentials cannot be used: {told}"
         return None
+
+
+class GraphKind(MetaKind[MetaConfig]):
+    """The kinds that talk to Meta itself: a token, and an app whose secret signs what Meta tells."""
+
+    #: What each of them has besides what says which account it is.
+    app_credentials: ClassVar[Mapping[str, Credential]] = {
+        "accessToken": Credential(printable, required=True),
+        "appSecret": Credential(printable),
+        "verifyToken": Credential(printable),
+    }
+    webhooks: Webhooks | None = MetaWebhooks()
+
+    def webhook_secret(self, session: Session | None) -> str | None:
+        own = session.credentials.get("appSecret") if session is not None else None
+        return own or self._config.app_secret
+
+    def verify_token(self, session: Session | None) -> str | None:
+        own = session.credentials.get("verifyToken") if session is not None else None
+        return own or self._config.verify_token
+
+    def _account_of(self, session: Session, object_id: str, probes: tuple[str, ...]) -> Account:
+        """The account behind Meta's *object_id*: a number, or a whole business account."""
+        token = session.credentials.get("accessToken", "")
+        secret = self.webhook_secret(session)
+        root = f"/{self._config.version}"
+        proof = appsecret_proof(token, secret) if secret else None
+        return Account(
+            provider=self.name,
+            base_url=(session.settings.base_url or self._config.base_url).rstrip("/"),
+            guarded=session.settings.base_url is not None,
+            root=root,
+            number=f"{root}/{object_id}",
+            authorization={"Authorization": f"Bearer {token}"},
+            query={"appsecret_proof": proof} if proof else {},
+            probes=probes,
+            lacks=self._lacks(session),
+            timeout=self._config.timeout,
+            media_hosts=MEDIA_HOSTS,
+            secrets=tuple(value for value in (token, secret, proof) if value),
+        )
+
+    def _lacks(self, session: Session) -> tuple[str, str] | None:
+        if (unusable := self._unusable(session)) is not None:
+            return unusable
+        if self.webhook_secret(session) is None:
+            return "no_app_secret", _UNVERIFIABLE
+        return None
+
+
+def appsecret_proof(token: str, secret: str) -> str:
+    """What shows Meta that who uses *token* knows the app's *secret* too."""
+    return hmac.digest(secret.encode(), token.encode(), hashlib.sha256).hex()

@@ -165,6 +165,7 @@ CAPABILITIES: Final = Capabilities(
     read_receipts=True,
     typing=True,
     media_upload=True,
+    profile=True,
     user_ids=True,
     reply_window=True,
     settlement="callback",

@@ -33,7 +33,7 @@ _SHOWN: Final = {
 
 #: States of a number in which it takes no message, until somebody acts. Others (FLAGGED, RATE_LIMITED, RESTRICTED)
 #: still send, if less; they are shown.
-_DEAD: Final = {
+DEAD: Final = {
     "BANNED": "account_banned",
     "DELETED": "number_unknown",
     "MIGRATED": "number_unknown",
@@ -54,11 +54,11 @@ def phone(display: Any) -> str | None:
 def proof_of(number: dict[str, Any]) -> Proof:
     """Read the number's record. Raises ProviderError where Meta says that it cannot send: waiting will not help."""
     state = number.get("status")
-    if isinstance(state, str) and state in _DEAD:
+    if isinstance(state, str) and state in DEAD:
         raise ProviderError(
             Verdict.NEEDS_PERSON,
             f"Meta says that the number is {state}",
-            code=_DEAD[state],
+            code=DEAD[state],
             provider_code=state,
         )
     data: dict[str, Any] = {

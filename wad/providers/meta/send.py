@@ -47,7 +47,7 @@ def _recipient(to: Address) -> dict[str, str]:
     raise ProviderError(Verdict.REJECTED, "nobody that Meta could reach", code="recipient_unreachable")
 
 
-def body_of(message: OutboundMessage) -> bytes:
+def body_of(message: OutboundMessage, **more: str) -> bytes:
     """The body of `POST /messages`. wad's own id travels with it, and comes back in every status."""
     kind = message.type
     body: dict[str, Any] = {
@@ -56,6 +56,7 @@ def body_of(message: OutboundMessage) -> bytes:
         "type": kind,
         kind: to_meta(message.content[kind]),
         "biz_opaque_callback_data": message.message_id,
+        **more,
     }
     if message.quotes is not None and kind != "reaction":  # Meta refuses a context there
         body["context"] = {"message_id": message.quotes}
