@@ -55,13 +55,13 @@ async def test_a_file_comes_from_its_own_host() -> None:
         "file_size": len(data),
     }
     async with serving() as peer, Pools() as pools:
-        kind = Dialog360(Dialog360Config(base_url=peer.url), pools)
+        kind = Dialog360(Dialog360Config(base_url=f"{peer.url}/360dialog"), pools)
         async with kind.open(HARNESS.session(), Heard()) as connection:
             peer.scripts = [answering(200, place), answering(200, data)]
             async with connection.download("m1") as content:
                 assert b"".join([chunk async for chunk in content.chunks]) == data
             where, file = peer.received
-            assert (where.path, file.path) == ("/m1", "/whatsapp_business/attachments/")
+            assert (where.path, file.path) == ("/360dialog/m1", "/360dialog/whatsapp_business/attachments/")
             assert file.query == {"mid": "1", "ext": "2"}
             assert file.headers["d360-api-key"] == KEY
 

@@ -11,9 +11,10 @@ import httpx
 import msgspec
 import trio
 
-from wad.sandbox import READY, Config, Sandbox, Settings, create_sandbox
+from wad.sandbox import READY, READY_SECOND, Config, Sandbox, Settings, create_sandbox
 
 NUMBER = READY.phone_number_id
+SECOND = READY_SECOND.phone_number_id
 TOKEN = {"Authorization": f"Bearer {READY.access_token}"}
 ANA = "+5215512345678"
 CALLBACK = "http://127.0.0.1:9/hook"

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from tests.sandbox.place import ANA, AT_ONCE, NUMBER, TOKEN, Place, place
+from tests.sandbox.place import ANA, AT_ONCE, NUMBER, SECOND, TOKEN, Place, place
 from wad.sandbox import READY
 from wad.sandbox.samples import document, picture
 
@@ -488,7 +488,7 @@ async def test_an_account_lists_its_numbers_and_templates() -> None:
     async with place() as here:
         await here.post("numbers", {"phoneNumberId": MEXICAN, "accessToken": READY.access_token})
         numbers = (await here.graph("GET", f"{READY.waba_id}/phone_numbers")).json()["data"]
-        assert [number["id"] for number in numbers] == [NUMBER, MEXICAN]
+        assert [number["id"] for number in numbers] == [NUMBER, SECOND, MEXICAN]
         answer = await here.graph(
             "GET", f"{READY.waba_id}/message_templates", params={"name": "pedido_listo"}
         )

@@ -5,7 +5,7 @@ it is the peer that wad is measured against.
 """
 
 from wad.sandbox.ledger import Ledger, read_ledger
-from wad.sandbox.provision import READY, NumberSpec
+from wad.sandbox.provision import READY, READY_DIALOG360, READY_SECOND, NumberSpec
 from wad.sandbox.sandbox import Config, Sandbox
 from wad.sandbox.serve import create_sandbox, serve_sandbox
 from wad.sandbox.settings import Batch, Settings
@@ -14,6 +14,8 @@ from wad.sandbox.web.emulator import WebConfig
 
 __all__ = [
     "READY",
+    "READY_DIALOG360",
+    "READY_SECOND",
     "READY_SENDER",
     "Batch",
     "Config",

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 import msgspec
 from quart import Blueprint, Response, request
 
+from wad.sandbox.access import access
 from wad.sandbox.bodies import Body, body, control_blueprint, convert
+from wad.sandbox.dialog360 import PREFIX
 from wad.sandbox.graph import answered
 from wad.sandbox.inbound import Inbound, Person, Press, press, receive, store
 from wad.sandbox.media import kind_of
@@ -69,6 +71,7 @@ def control_routes(sandbox: Sandbox) -> Blueprint:  # noqa: PLR0915  a list of r
                 "senders": described_senders(sandbox),
                 "customers": [person(customer) for customer in network.customers.values()],
                 "groups": [group_described(group) for group in network.groups.values()],
+                "access": access(sandbox, request.host_url.rstrip("/")),
                 "settings": msgspec.to_builtins(sandbox.settings),
                 "faults": [msgspec.to_builtins(script) for script in sandbox.faults],
                 "webhooks": {**sandbox.counts, "held": sandbox.webhooks.held},
@@ -264,4 +267,13 @@ def described(sandbox: Sandbox, number: Number) -> dict[str, Any]:
         "deleted": number.deleted,
         "throughput": number.throughput,
         "quality": number.quality,
+        "code": number.code,
+        "pin": number.pin,
+        "dialog360": None
+        if number.api_key is None
+        else {
+            "baseUrl": f"{request.host_url.rstrip('/')}{PREFIX}",
+            "apiKey": number.api_key,
+            "webhookHeaders": number.webhook_headers,
+        },
     }

@@ -77,6 +77,7 @@ class Number:
     changes: dict[str, list[float]] = field(default_factory=dict)  # when it was registered, and deregistered
     settings: dict[str, Any] = field(default_factory=dict)
     api_key: str | None = None  # 360dialog has it, and knows it by this
+    webhook_headers: dict[str, str] = field(default_factory=dict)  # 360dialog's, in place of a signature
     official: bool = True  # an Official Business Account: may use groups
     deleted: bool = False
     allow_list: set[str] | None = None  # a test number: 131030 for everybody else

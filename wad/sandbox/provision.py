@@ -24,6 +24,8 @@ class NumberSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forb
     display_phone_number: str | None = None
     verified_name: str | None = None
     country_code: str | None = None
+    api_key: str | None = None  # 360dialog has it
+    webhook_headers: dict[str, str] | None = None  # and sends these with its webhooks
     callback_url: str | None = None  # the number's override; the app's too, where it has none
     verify: bool = True  # shake hands with a callback before it is taken
     registered: bool | None = None
@@ -38,7 +40,7 @@ _APP: Final = "670843887433847"
 _SECRET: Final = "5a6db0c05a6db0c05a6db0c05a6db0c0"  # noqa: S105  these open nothing but a simulation
 _VERIFY_TOKEN: Final = "sandbox-verify-token"  # noqa: S105
 
-#: The number a sandbox starts with.
+#: The numbers that a sandbox starts with: two of one account, and one that 360dialog has.
 READY: Final = NumberSpec(
     phone_number_id="106540352242922",
     access_token="EAAsandbox",  # noqa: S106
@@ -50,8 +52,27 @@ READY: Final = NumberSpec(
     verified_name="Tienda Demo",
 )
 
+READY_SECOND: Final = NumberSpec(
+    phone_number_id="106540352242923",
+    access_token=READY.access_token,
+    app_id=_APP,
+    waba_id=_WABA,
+    display_phone_number="+52 55 5010 0101",
+    verified_name="Tienda Demo Norte",
+)
+READY_DIALOG360: Final = NumberSpec(
+    phone_number_id="106540352242360",
+    access_token="EAAdialog360",  # noqa: S106
+    app_id="360360360360360",
+    waba_id="102290129340360",
+    display_phone_number="+52 55 5010 0360",
+    verified_name="Tienda Demo en 360dialog",
+    api_key="D360sandbox",
+    webhook_headers={"X-Secret": "sandbox-webhook-secret"},
+)
+
 _TOLD: Final = (
-    *("waba_id", "display_phone_number", "country_code", "verified_name"),
+    *("waba_id", "display_phone_number", "country_code", "verified_name", "api_key", "webhook_headers"),
     *("registered", "official", "throughput", "quality"),
 )
 
@@ -81,8 +102,12 @@ def put_number(network: Network, spec: NumberSpec) -> Number:
     tokens = set(number.access_tokens if spec.access_tokens is None else spec.access_tokens)
     if spec.access_token is not None:
         tokens.add(spec.access_token)
-    network.grant(number, tokens or {f"EAAsandbox{spec.phone_number_id}"})
     network.account(number.waba_id)
+    revoked = number.access_tokens - tokens
+    network.grant(number, tokens or {f"EAAsandbox{spec.phone_number_id}"})
+    for other in network.numbers_in(number.waba_id):  # a token is of the account's system user
+        if other.access_tokens & revoked:
+            network.grant(other, (other.access_tokens - revoked) | number.access_tokens)
     return number
 
 

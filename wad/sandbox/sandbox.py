@@ -21,7 +21,7 @@ from wad.sandbox.ids import digits_of, new_group_id
 from wad.sandbox.inbound import Person, phone_key
 from wad.sandbox.ledger import Ledger
 from wad.sandbox.network import Customer, Group, Network, Number
-from wad.sandbox.provision import READY, put_number
+from wad.sandbox.provision import READY, READY_DIALOG360, READY_SECOND, put_number
 from wad.sandbox.review import Review
 from wad.sandbox.server import ASGIApp
 from wad.sandbox.settings import Settings
@@ -36,7 +36,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Path | None = None
     settings: Settings = Settings()
     allow_remote: bool = False  # callbacks beyond loopback
-    ready: bool = True  # start with the number below and three customers
+    ready: bool = True  # start with the numbers of `provision.py` and three customers
     web: WebConfig | None = None  # WhatsApp Web as well, which takes Node
 
 
@@ -104,7 +104,8 @@ class Sandbox:
         self._media_ids = itertools.count(secrets.randbelow(10**9) + 10**15)
         self.app: ASGIApp  # set by `create_sandbox`
         if config.ready:
-            put_number(self.network, READY)
+            for spec in (READY, READY_SECOND, READY_DIALOG360):
+                put_number(self.network, spec)
             for person in _READY_CUSTOMERS:
                 self.person(person)
 

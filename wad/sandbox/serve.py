@@ -15,8 +15,10 @@ from wad.sandbox.accounts import account_routes
 from wad.sandbox.apps import app_routes
 from wad.sandbox.chatpage import page_routes
 from wad.sandbox.control import control_routes
+from wad.sandbox.dialog360 import behind_dialog360, dialog360_routes
 from wad.sandbox.graph import VersionConverter, answered
 from wad.sandbox.groups import group_routes
+from wad.sandbox.management import management_routes
 from wad.sandbox.media import LARGEST
 from wad.sandbox.messaging import messaging_routes
 from wad.sandbox.numbers import number_routes
@@ -38,8 +40,10 @@ _ROUTES = (
     group_routes,
     account_routes,
     app_routes,
+    dialog360_routes,
     control_routes,
     scripting_routes,
+    management_routes,
     web_routes,
     message_routes,
     media_routes,
@@ -74,7 +78,7 @@ def create_sandbox(
         message = "Unknown path components: this sandbox does not know the path"
         return answered(400, {"error": {"message": message, "type": "OAuthException", "code": 2500}})
 
-    sandbox.app = breakable(app)
+    sandbox.app = breakable(behind_dialog360(sandbox, app))
     return sandbox
 
 

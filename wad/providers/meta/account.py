@@ -97,7 +97,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
             return None
         if self.media_rewrite is not None and target.host == self.media_rewrite[0]:
             base = httpx.URL(self.media_rewrite[1])
-            target = target.copy_with(scheme=base.scheme, host=base.host, port=base.port)
+            path = base.raw_path.rstrip(b"/") + target.raw_path
+            target = target.copy_with(scheme=base.scheme, host=base.host, port=base.port, raw_path=path)
         if target.userinfo or target.scheme not in ("http", "https"):
             return None
         if Origin.of(target) == self.origin._replace(guarded=False):
