@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from wad import __version__
 from wad.actors.services import Limits, Pace, Services
 from wad.config import Config, ConfigError, HttpProvider, ProviderSection
+from wad.config.balancing import ShopPolicy
 from wad.content import parse_reply
 from wad.errors import InvalidRequest
 from wad.events import Events
@@ -44,7 +45,9 @@ from wad.providers.registry import installed
 from wad.secrets import Vault
 from wad.store.open import open_store
 from wad.store.store import Retention, Store
+from wad.supervisor.balancer import Policy
 from wad.supervisor.observe import Observer
+from wad.supervisor.placing import Policies
 from wad.supervisor.policy import RestartPolicy
 from wad.supervisor.sessions import Sessions, open_sessions
 
@@ -234,6 +237,7 @@ async def _open_sessions(
                 kinds,
                 _policy(config),
                 check_url=guard.check,
+                policies=_policies(config),
                 grace=config.supervisor.grace,
             ) as sessions,
         ):
@@ -333,6 +337,16 @@ def _pace(section: ProviderSection) -> Pace:
             pair_burst=section.pair_burst,
         )
     return Pace(rate=section.rate, burst=section.burst, pair_interval=None)
+
+
+def _policies(config: Config) -> Policies:
+    """How each shop's sessions share its work."""
+
+    def of(shop: ShopPolicy) -> Policy:
+        return Policy(name=shop.policy, weights=shop.weights, order=shop.order, costs=shop.costs)
+
+    shops = {shop_id: of(shop) for shop_id, shop in config.balancing.shops.items()}
+    return Policies(default=of(config.balancing.default), shops=shops)
 
 
 def _policy(config: Config) -> RestartPolicy:

@@ -25,6 +25,7 @@ from pydantic import (
     field_validator,
 )
 
+from wad.config.balancing import Balancing
 from wad.config.section import HttpProvider, ProviderSection, Section
 from wad.config.values import (
     AllowedNetwork,
@@ -327,6 +328,7 @@ class Config(Section):
     providers: Providers = Providers()
     guard: Guard = Guard()
     limits: Limits = Limits()
+    balancing: Balancing = Balancing()
     supervisor: Supervisor = Supervisor()
     retention: Retention = Retention()
     log: Log = Log()

@@ -63,7 +63,9 @@ def _detail(error: ErrorDetails, model: type[BaseModel]) -> str:
             return "should be text; put a number or yes/no in quotes"
         case "int_type" | "int_parsing" | "int_from_float" | "float_type" | "float_parsing":
             return "should be a number" if "float_" in error["type"] else "should be a whole number"
-        case "model_type" | "model_attributes_type" | "dict_type":
+        case "dict_type":
+            return "should be a section with names of your own, such as {tienda-1: ...}"
+        case "model_type" | "model_attributes_type":
             return f"should be a section with the keys {', '.join(_keys(model, error['loc']))}"
         case "tuple_type" | "frozen_set_type":
             return "should be a list, such as [a, b]"
@@ -86,10 +88,13 @@ def _unknown(loc: Sequence[str | int], model: type[BaseModel]) -> str:
 
 def _keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     """The keys that may stand at *loc*."""
+    here: Any = model
     for part in loc:
-        if isinstance(part, str):
-            model = _section(model.model_fields[part].annotation)
-    return list(model.model_fields)
+        if typing.get_origin(here) is dict:
+            here = typing.get_args(here)[1]  # a name of the user's own
+        elif isinstance(part, str):
+            here = _section(here).model_fields[part].annotation
+    return list(_section(here).model_fields)
 
 
 def _section(annotation: Any) -> type[BaseModel]:

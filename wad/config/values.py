@@ -97,6 +97,7 @@ def at_least(shortest: str) -> AfterValidator:
 
 Count = Annotated[int, BeforeValidator(_not_a_bool)]
 Rate = Annotated[float, BeforeValidator(_not_a_bool), Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, BeforeValidator(_not_a_bool), Field(ge=0, allow_inf_nan=False)]
 Duration = Annotated[float, BeforeValidator(duration), Field(gt=0)]
 Size = Annotated[int, BeforeValidator(size), Field(gt=0)]
 
