@@ -42,6 +42,25 @@ def test_a_token_that_is_no_longer_accepted_leads_back_to_the_door(desk: Desk) -
     desk.expect(desk.page.get_by_role("navigation")).to_be_hidden()
 
 
+# --- the list ---------------------------------------------------------------------------------------
+
+
+def test_the_list_is_drawn_by_one_request_however_many_sessions_there_are(desk: Desk, world: World) -> None:
+    """Every few seconds, for as long as the page is open: one for each row would be a load of its own."""
+    page = desk.page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.partition("/api/whatsapp")[2]))
+    for name in ("listed-1", "listed-2"):
+        world.session(name)
+    desk.open()
+    row = page.get_by_role("row").filter(has_text="listed-2")
+    desk.expect(row.get_by_text("connected")).to_be_visible()
+    desk.expect(row.locator('[data-label="Breaker"]')).to_have_text("closed")
+    with page.expect_response("**/api/whatsapp/sessions*"):
+        pass  # the next look
+    assert [path for path in asked if path.startswith("/sessions/")] == []
+
+
 # --- a session ------------------------------------------------------------------------------------
 
 

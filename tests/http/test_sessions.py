@@ -112,6 +112,27 @@ async def test_sessions_are_listed_by_id_in_parts_and_filtered(autojump_clock):
             ] == names
 
 
+async def test_a_listed_session_is_as_its_status_says(autojump_clock):
+    """From memory: the state, which the filter goes by too, and what a list of sessions shows of each."""
+    async with front() as ask:
+        await ask.session("silent")
+        await trio.sleep(1801)  # longer than a proof is good for
+        await ask.session("alive")
+        await ask.session("held")
+        await ask("POST", "/sessions/held/disconnect", headers={"Prefer": "wait=5"})
+        await ask.send(session_id="held", queue=True)
+        for state, names in (("degraded", ["silent"]), ("connected", ["alive"]), ("disconnected", ["held"])):
+            found = (await ask("GET", "/sessions", state=state)).json["items"]
+            assert [item["sessionId"] for item in found] == names
+        listed = {item["sessionId"]: item for item in (await ask("GET", "/sessions")).json["items"]}
+        for name, item in listed.items():
+            status = (await ask("GET", f"/sessions/{name}/status")).json
+            same = ("state", "reason", "isConnected", "lastSeen", "since", "nextRetryAt", "breaker", "queue")
+            assert {field: item[field] for field in same} == {field: status[field] for field in same}
+        assert listed["held"]["queue"]["depth"] == 1
+        assert listed["silent"]["reason"]["code"] == "proof_stale"
+
+
 # --- merge patch ----------------------------------------------------------------------------------
 
 PATCHES = [

@@ -19,6 +19,7 @@ from wad.models import (
     InboxState,
     OutboundMessage,
     Priority,
+    QueueStatus,
     Reason,
     Session,
     Settings,
@@ -50,7 +51,7 @@ class SettingsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The stored session."""
+    """The stored session, and what its living actor knows better: its state, its queue, its breaker."""
 
     session_id: str
     shop_id: str | None
@@ -61,6 +62,10 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     reason: ReasonView | None
     is_connected: bool
     last_seen: datetime | None
+    since: datetime
+    next_retry_at: datetime | None
+    breaker: str
+    queue: QueueStatus
     qr_code: str | None
     connection_data: dict[str, Any]
     credentials: dict[str, Secret]
@@ -77,9 +82,8 @@ class SessionList(msgspec.Struct, frozen=True):
 _SET: Final = Secret()
 
 
-def session_view(session: Session, status: Status | None = None) -> SessionView:
-    """*session*, as its living actor knows it where there is one: rows are not written at every sign of life."""
-    now: Session | Status = status or session
+def session_view(session: Session, now: Status) -> SessionView:
+    """*session* as it is *now*: rows are not written at every sign of life."""
     reason = now.reason
     return SessionView(
         session_id=session.session_id,
@@ -91,6 +95,10 @@ def session_view(session: Session, status: Status | None = None) -> SessionView:
         reason=ReasonView(reason.code, reason.detail, reason.needs_person) if reason else None,
         is_connected=now.is_connected,
         last_seen=now.last_seen,
+        since=now.since,
+        next_retry_at=now.next_retry_at,
+        breaker=now.breaker,
+        queue=now.queue,
         qr_code=now.qr_code,
         connection_data=session.connection_data,
         credentials=dict.fromkeys(sorted(session.credentials), _SET),

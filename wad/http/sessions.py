@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from wad.errors import Conflict, FieldError, Forbidden, NotFound
+from wad.errors import Conflict, FieldError, Forbidden
 from wad.http import qr as draw
-from wad.http.answers import SessionList, session_view
+from wad.http.answers import SessionList, SessionView, session_view
 from wad.http.api import Api
 from wad.http.auth import Principal
 from wad.http.operations import Answer, Exchange
@@ -49,7 +49,7 @@ async def create(api: Api, exchange: Exchange) -> Answer:
         )
     )
     location = f"{PATH}/{session.session_id}"
-    return Answer(session_view(session), 201, {"Location": location})
+    return Answer(_view(api, session), 201, {"Location": location})
 
 
 def _shop_of_new(principal: Principal, shop_id: str | None) -> ShopId | None:
@@ -85,35 +85,28 @@ async def find(api: Api, exchange: Exchange) -> Answer:
     shops = exchange.principal.shops
     if query.shop_id is not None:
         shops = frozenset({ShopId(query.shop_id)} if exchange.principal.sees(ShopId(query.shop_id)) else ())
-    found: list[Session] = []
-    if shops is None or shops:
-        found = await api.store.sessions(
-            shop_ids=shops,
-            provider=query.provider,
-            state=query.state,
-            after=name_after(query.cursor) if query.cursor is not None else None,
-            limit=query.limit + 1,
-        )
-    more = len(found) > query.limit
+    found = api.sessions.find(
+        shops=shops,
+        provider=query.provider,
+        state=SessionState(query.state) if query.state is not None else None,
+        after=SessionId(name_after(query.cursor)) if query.cursor is not None else None,
+        limit=query.limit + 1,
+    )
     page = found[: query.limit]
     return Answer(
         SessionList(
-            items=[session_view(session, _living(api, session)) for session in page],
-            next=after_name(page[-1].session_id) if more else None,
+            items=[session_view(session, status) for session, status in page],
+            next=after_name(page[-1][0].session_id) if len(found) > query.limit else None,
         )
     )
 
 
-def _living(api: Api, session: Session) -> Status | None:
-    try:
-        return api.sessions.status(session.session_id)
-    except NotFound:  # created or deleted this very moment
-        return None
+def _view(api: Api, session: Session) -> SessionView:
+    return session_view(session, api.sessions.status(session.session_id))
 
 
 async def read(api: Api, exchange: Exchange) -> Answer:
-    session = _session(api, exchange)
-    return Answer(session_view(session, api.sessions.status(session.session_id)))
+    return Answer(_view(api, _session(api, exchange)))
 
 
 async def change(api: Api, exchange: Exchange) -> Answer:
@@ -133,7 +126,7 @@ async def change(api: Api, exchange: Exchange) -> Answer:
         credentials=body.credentials if "credentials" in given else None,
         settings=settings,
     )
-    return Answer(session_view(changed, api.sessions.status(session.session_id)))
+    return Answer(_view(api, changed))
 
 
 _ALL_SETTINGS: Final = tuple(field.alias or name for name, field in SettingsBody.model_fields.items())

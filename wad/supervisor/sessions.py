@@ -6,9 +6,10 @@ healed by the next restore.
 
 from __future__ import annotations
 
+import heapq
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -280,6 +281,28 @@ class Sessions:
 
     def status(self, session_id: SessionId) -> Status:
         return self.actors.get(session_id).status()
+
+    def find(
+        self,
+        *,
+        shops: Container[ShopId] | None = None,
+        provider: str | None = None,
+        state: SessionState | None = None,
+        after: SessionId | None = None,
+        limit: int,
+    ) -> list[tuple[Session, Status]]:
+        """The first *limit* sessions by id, after the one named *after*, each as it is now. O(sessions); no I/O."""
+        now = trio.current_time()
+        found = (
+            actor
+            for actor in self.actors
+            if (shops is None or actor.session.shop_id in shops)
+            and provider in (None, actor.session.provider)
+            and (after is None or actor.session.session_id > after)
+            and (state is None or actor.state(now)[0] is state)
+        )
+        first = heapq.nsmallest(limit, found, key=lambda actor: actor.session.session_id)
+        return [(actor.session, actor.status()) for actor in first]
 
     def statuses(self) -> Iterable[Status]:
         return (actor.status() for actor in self.actors)

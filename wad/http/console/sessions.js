@@ -10,7 +10,6 @@ import { t, word } from "./words.js";
 
 const STATES = ["created", "connecting", "pairing", "connected", "degraded", "disconnected", "logged_out", "bad_credentials", "failed"];
 const EVERY = 5000; // between looks; events tell of most changes earlier
-const AT_ONCE = 4; // a browser has six connections to one host, and the stream holds one
 
 /** The view. `create` asks for a new session. */
 export function sessionsView({ create }) {
@@ -27,11 +26,11 @@ export function sessionsView({ create }) {
   const more = h("button", { type: "button", hidden: true }, t("more"));
   const add = h("button", { type: "button", class: "primary" }, t("sessions.new"));
 
-  let known = new Map(); // id → the session, with its status over it
+  let known = new Map(); // id → the session
   let pages = 1;
 
   function draw() {
-    // The store's states may lag behind, and never say degraded: what is shown goes by the living state.
+    // An event may have told of another state since the list was asked for.
     const items = [...known.values()].filter((each) => state.value === "" || each.state === state.value);
     rows(body, items, (each) => each.sessionId, drawSession);
     table.hidden = items.length === 0;
@@ -44,15 +43,13 @@ export function sessionsView({ create }) {
       const found = [];
       let cursor = null;
       for (let page = 0; page < pages; page += 1) {
-        const stored = state.value === "degraded" ? "connected" : state.value;
-        const part = await get("/sessions", { state: stored, provider: provider.value, cursor }, { signal: gone.signal });
+        const part = await get("/sessions", { state: state.value, provider: provider.value, cursor }, { signal: gone.signal });
         found.push(...part.items);
         cursor = part.next;
         if (cursor === null) break;
       }
       more.hidden = cursor === null;
-      const statuses = await statusOf(found.map((each) => each.sessionId));
-      known = new Map(found.map((each) => [each.sessionId, shownOf(each, statuses.get(each.sessionId))]));
+      known = new Map(found.map((each) => [each.sessionId, shownOf(each)]));
       showProblem(problem, null);
       asOf.textContent = t("asof", { time: clock(Date.now()) });
       draw();
@@ -62,18 +59,6 @@ export function sessionsView({ create }) {
       if (!error.isOutage) showProblem(problem, error); // an outage has the page's own banner
       return error.retryAt;
     }
-  }
-
-  /** The statuses of these sessions, a few at a time; one that has gone meanwhile has none. */
-  async function statusOf(ids) {
-    const found = new Map();
-    const waiting = [...ids];
-    await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-      for (let id = waiting.shift(); id !== undefined; id = waiting.shift()) {
-        try { found.set(id, await get(sessionPath(id, "/status"), {}, { signal: gone.signal })); } catch (error) { if (error.status !== 404) throw error; }
-      }
-    }));
-    return found;
   }
 
   for (const control of [state, provider]) control.addEventListener("change", () => { pages = 1; known.clear(); draw(); empty.textContent = t("loading"); looking.now(); });
@@ -116,7 +101,7 @@ function drawSession(session) {
       h("div", { class: "soft" }, [session.phoneNumber, session.shopId].filter(Boolean).join(" · "))),
     cell("state", false, chip("state", session.state), reasonLines(session)),
     cell("provider", false, providerLabel(session.provider)),
-    cell("queue", session.queue?.depth === 0, session.queue ? queueText(session.queue) : "…"),
-    cell("breaker", session.breaker === "closed", session.breaker ? breaker : "…"),
+    cell("queue", session.queue.depth === 0, queueText(session.queue)),
+    cell("breaker", session.breaker === "closed", breaker),
     cell("seen", false, ago(session.lastSeen)));
 }
