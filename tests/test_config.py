@@ -385,7 +385,7 @@ json = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["url", "bind", "tokens", "name", "token", "retry", "max", "x"]),
+            st.sampled_from(["url", "bind", "tokens", "name", "token", "retry", "max", "shops", "weights", "x"]),
             inner,
             max_size=3,
         )

@@ -76,7 +76,7 @@ CHOSEN: Final = (
     "queued_as_asked",
 )  # fmt: skip
 STUCK: Final = (
-    "breaker_open", "pairing", "waits_for_person", "disconnected", "attempts_failed", "deleted",
+    "breaker_open", "pairing", "waits_for_person", "disconnected", "not_connected_yet", "attempts_failed", "deleted",
 )  # fmt: skip
 WEBHOOK_RESULTS: Final = ("ok", "bad_signature", "malformed", "unavailable")
 FLOW_OUTCOMES: Final = ("answered", "retry", "dead", "gone", "rules")
