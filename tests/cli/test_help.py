@@ -25,7 +25,10 @@ ALL = [pytest.param(path, id=" ".join(path)) for path in commands(everything)]
 #: The commands that contract with users: they stay.
 NAMED = {
     *("serve", "check", "sandbox", "demo", "qr", "send", "tail", "doctor", "version"),
-    *(f"sessions {verb}" for verb in ("list", "create", "connect", "disconnect", "status", "delete")),
+    *(
+        f"sessions {verb}"
+        for verb in ("list", "create", "connect", "disconnect", "logout", "status", "delete")
+    ),
     *("dead-letters list", "dead-letters retry", "token new", "store export", "store import"),
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Running, Wad
 
 
@@ -27,11 +29,19 @@ def test_a_session_is_disconnected_and_connected_again(ask: Wad, shop: str):
     assert (connected.status, "connected" in connected.out) == (0, True)
 
 
-def test_deleting_asks_first(ask: Wad, shop: str, monkeypatch):
-    """It cannot be undone; nobody there to answer means no."""
+def test_a_session_is_logged_out(ask: Wad, running: Running):
+    """One that pairs with no phone has nothing to unpair, and is disconnected."""
+    ask("sessions", "create", "leaving", "--provider=cloud_api", *running.credentials())
+    ran = ask("sessions", "logout", "leaving", "--yes", "--json")
+    assert (ran.status, ran.json["state"], ran.json["desiredState"]) == (0, "disconnected", "disconnected")
+
+
+@pytest.mark.parametrize("verb", ["delete", "logout"])
+def test_what_cannot_be_undone_is_asked_first(ask: Wad, shop: str, monkeypatch, verb: str):
+    """Nobody there to answer means no."""
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    assert ask("sessions", "delete", shop).status == 130
-    assert ask("sessions", "status", shop).status == 0
+    assert ask("sessions", verb, shop).status == 130
+    assert ask("sessions", "status", shop, "--json").json["desiredState"] == "connected"
 
 
 def test_a_list_longer_than_a_page_is_fetched_whole(ask: Wad, running: Running):

@@ -213,6 +213,20 @@ def disconnect(api: Api, session_id: str, no_wait: bool, timeout: float, as_json
 @click.argument("session_id", metavar="ID")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @api_options
+def logout(api: Api, session_id: str, yes: bool, as_json: bool) -> None:
+    """Unpair a session from its phone.
+
+    Connecting it again takes the phone. It keeps its messages. One whose provider pairs with no phone is disconnected.
+    """
+    if not yes:
+        click.confirm(f"unpair {session_id}? Only its phone can pair it again", abort=True, err=True)
+    _show_status(api.post(path_of(session_id, "/logout")), as_json=as_json)
+
+
+@sessions.command()
+@click.argument("session_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@api_options
 def delete(api: Api, session_id: str, yes: bool, as_json: bool) -> None:
     """Log a session out and forget it.
 
