@@ -86,7 +86,12 @@ class Town:
         self.client = httpx.AsyncClient(timeout=60, verify=NO_TLS)
 
     def config(
-        self, cloud_api: dict[str, Any] | None = None, twilio: dict[str, Any] | None = None, **more: Any
+        self,
+        cloud_api: dict[str, Any] | None = None,
+        meta_business: dict[str, Any] | None = None,
+        dialog360: dict[str, Any] | None = None,
+        twilio: dict[str, Any] | None = None,
+        **more: Any,
     ) -> dict[str, Any]:
         """A daemon's configuration that leads it here; what is said of a provider is added to its section."""
         http = {"base_url": self.sandbox_url, "rate": 10_000, "burst": 10_000}
@@ -94,6 +99,8 @@ class Town:
         return {
             "providers": {
                 "cloud_api": {**http, **(cloud_api or {})},
+                "meta_business": {**http, **(meta_business or {})},
+                "dialog360": {**http, "base_url": f"{self.sandbox_url}/360dialog", **(dialog360 or {})},
                 "twilio": {**http, **(twilio or {})},
                 **baileys,
             },

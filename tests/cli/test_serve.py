@@ -89,6 +89,28 @@ def test_the_sandbox_says_what_a_gateway_has_to_know(running: Running):
     assert httpx.get(f"{running.sandbox}/").headers["Content-Type"].startswith("text/html")
 
 
+def test_the_sandbox_says_how_each_provider_gets_in(elsewhere: Path):
+    """A line of configuration and a command for each, to be copied as they stand."""
+    with (elsewhere / "sandbox.log").open("w") as log:
+        process = subprocess.Popen(
+            [*COMMAND, "sandbox", "--bind=127.0.0.1:0", "--no-web"],
+            cwd=elsewhere,
+            env=environment(),
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        until(lambda: "Ctrl-C" in (elsewhere / "sandbox.log").read_text())
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+    said = (elsewhere / "sandbox.log").read_text()
+    for provider in ("meta_business", "dialog360", "twilio"):
+        assert f"\n    {provider}: {{base_url: " in said
+    for provider in ("cloud_api", "meta_business", "dialog360", "twilio"):
+        assert f"--provider {provider} \\\n    --credential " in said
+
+
 def test_the_sandbox_calls_back_as_soon_as_somebody_is_there(elsewhere: Path):
     """Started first or second: it tries on until the daemon shakes hands."""
     port = free_port()

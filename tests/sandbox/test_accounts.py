@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.sandbox.place import CALLBACK, NUMBER, SECOND, TOKEN, Place, place
-from wad.sandbox import READY, Settings
+from wad.sandbox import READY, READY_DIALOG360, Settings
 
 WABA = READY.waba_id
 
@@ -396,3 +396,25 @@ async def test_a_new_template_takes_a_while_to_be_known_to_marketing_messages(au
         assert await refused(here, "POST", f"{NUMBER}/marketing_messages", **send) == 134101
         await here.post("clock", {"advance": 600})
         await asked(here, "POST", f"{NUMBER}/marketing_messages", **send)
+
+
+async def test_the_state_says_how_each_provider_gets_in() -> None:
+    """A configuration and credentials for each, of the first number of its kind."""
+    async with place() as here:
+        access = (await here.control("GET", "state"))["access"]
+        assert {provider: its["config"]["base_url"] for provider, its in access.items()} == {
+            "cloud_api": "http://sandbox",
+            "meta_business": "http://sandbox",
+            "dialog360": "http://sandbox/360dialog",
+            "twilio": "http://sandbox",
+        }
+        assert access["meta_business"]["credentials"] == {
+            "wabaId": WABA,
+            "accessToken": READY.access_token,
+            "appSecret": READY.app_secret,
+            "verifyToken": READY.verify_token,
+        }
+        assert access["dialog360"]["credentials"] == {
+            "apiKey": READY_DIALOG360.api_key,
+            "webhookSecret": "sandbox-webhook-secret",
+        }

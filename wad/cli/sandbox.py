@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from functools import partial
@@ -93,7 +94,7 @@ async def _main(bind: str, callback: str | None, config: Config, *, as_json: boo
             async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as control:
                 state = (await control.get("/_sandbox/state")).json()
                 number = state["numbers"][0]
-                _show(url, number, state["web"], as_json=as_json)
+                _show(url, number, state["access"], state["web"], as_json=as_json)
                 if callback is not None:
                     nursery.start_soon(_call_back, control, number["phoneNumberId"], callback)
                 await anext(aiter(signals))
@@ -114,16 +115,13 @@ async def _call_back(control: httpx.AsyncClient, phone_number_id: str, url: str)
     progress(f"webhooks go to {url}")
 
 
-def _show(url: str, number: dict[str, Any], web: dict[str, Any] | None, *, as_json: bool) -> None:
+def _show(
+    url: str, number: dict[str, Any], access: dict[str, Any], web: dict[str, Any] | None, *, as_json: bool
+) -> None:
     """Where it is, and what a gateway has to know of it. These are names, not secrets."""
-    credentials = {
-        "phoneNumberId": number["phoneNumberId"],
-        "accessToken": number["accessTokens"][0],
-        "appSecret": number["appSecret"],
-        "verifyToken": number["verifyToken"],
-    }
+    credentials = access["cloud_api"]["credentials"]
     if as_json:
-        show_json({"url": url, "credentials": credentials, "web": web})
+        show_json({"url": url, "credentials": credentials, "access": access, "web": web})
         return
     fields(
         {
@@ -134,12 +132,18 @@ def _show(url: str, number: dict[str, Any], web: dict[str, Any] | None, *, as_js
             "number": f"{number['displayPhoneNumber']}, {number['verifiedName']}",
         }
     )
-    options = " \\\n    ".join(f"--credential {name}={value}" for name, value in credentials.items())
     click.echo(
         "\nto have a wad use it, in two other terminals:\n"
-        f"  WAD_PROVIDERS__CLOUD_API__BASE_URL={url} wad serve\n"
-        f"  wad sessions create demo --provider cloud_api \\\n    {options}"
+        f"  WAD_PROVIDERS__CLOUD_API__BASE_URL={url} wad serve\n" + _create("demo", "cloud_api", credentials)
     )
+    others = {provider: its for provider, its in access.items() if provider != "cloud_api"}
+    click.echo("\nto have it use the other providers as well, this in its configuration:\n  providers:")
+    for provider, its in others.items():
+        words = ", ".join(f"{name}: {json.dumps(value)}" for name, value in its["config"].items())
+        click.echo(f"    {provider}: {{{words}}}")
+    click.echo("and a session of each that is wanted:")
+    for provider, its in others.items():
+        click.echo(_create(provider.replace("_", "-"), provider, its["credentials"]))
     if web and web["running"]:
         click.echo(
             "\nto have a wad use WhatsApp Web as well, this in its configuration:\n"
@@ -154,3 +158,8 @@ def _show(url: str, number: dict[str, Any], web: dict[str, Any] | None, *, as_js
     elif web:
         progress(f"WhatsApp Web is left out: {web['missing']}")
     progress("Ctrl-C ends it; what it knows is gone then")
+
+
+def _create(session_id: str, provider: str, credentials: dict[str, str]) -> str:
+    options = " \\\n    ".join(f"--credential {name}={value}" for name, value in credentials.items())
+    return f"  wad sessions create {session_id} --provider {provider} \\\n    {options}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wad.sandbox.dialog360 import PREFIX
 from wad.sandbox.network import Number
+from wad.sandbox.twilio.accounts import Sender
 
 if TYPE_CHECKING:
     from wad.sandbox.sandbox import Sandbox
@@ -36,6 +37,8 @@ def access(sandbox: Sandbox, url: str) -> dict[str, Access]:
         found.setdefault(
             "meta_business", {"config": config, "credentials": {"wabaId": number.waba_id, **shared}}
         )
+    for sender in sandbox.twilio.accounts.senders.values():
+        found.setdefault("twilio", _twilio(sandbox, sender, url))
     return found
 
 
@@ -45,3 +48,9 @@ def _dialog360(number: Number, url: str) -> Access:
         "config": {"base_url": f"{url}{PREFIX}"},
         "credentials": {"apiKey": number.api_key, **({"webhookSecret": secret} if secret else {})},
     }
+
+
+def _twilio(sandbox: Sandbox, sender: Sender, url: str) -> Access:
+    account = sandbox.twilio.accounts.account_of(sender)
+    credentials = {"accountSid": account.sid, "authToken": account.auth_token, "from": sender.address}
+    return {"config": {"base_url": url}, "credentials": credentials}

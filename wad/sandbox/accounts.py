@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from wad.sandbox.sandbox import Sandbox
 
 OVERRIDE: Final = ("override_callback_uri", "verify_token")
-_FILTERS: Final = ("name", "status", "category", "language")
+_FILTERS: Final = ("status", "category", "language")
 
 
 def account_routes(sandbox: Sandbox) -> Blueprint:
@@ -166,12 +166,13 @@ def _add_number(sandbox: Sandbox, account: Account, body: Answer) -> Number:
 
 
 def _listed(account: Account, body: Answer) -> Answer:
-    only(body, (*LISTING, *_FILTERS))
+    only(body, (*LISTING, *_FILTERS, "name"))
     records = [template_record(account, template) for template in account.templates.values()]
     listed = [
         fields(record, body, TEMPLATE_FIELDS, TEMPLATE)
         for record in records
         if all(body.get(name, record[name]) == record[name] for name in _FILTERS)
+        and record["name"].startswith(body.get("name", ""))  # "of that name" finds longer ones too
     ]
     page, paging = paged(listed, body)
     return {"data": page, **paging}
