@@ -14,7 +14,7 @@ from tests.providers.peer import Peer, answering, hang_up, serving
 from wad.errors import ProviderError, Verdict
 from wad.guard import Guard
 from wad.providers.baileys.files import Uploaded, of_id
-from wad.providers.baileys.shelf import Shelf
+from wad.providers.baileys.shelf import MOST_BYTES, Shelf
 from wad.providers.pools import Pools
 
 
@@ -85,6 +85,34 @@ async def test_a_link_is_fetched_once_for_many_recipients(shelf: Shelf, peer: Pe
     assert len(peer.received) == 1
     assert link.calls == [("fetch_link", "ok")]
     assert "authorization" not in peer.last.headers
+
+
+async def test_files_take_no_more_than_their_share_of_the_disk(tmp_path: Path, peer: Peer):
+    """Uploads and links each; what there is no room for is tried again later, when the day's sweep has been."""
+    async with Pools(guard=Guard(["127.0.0.0/8"]).network()) as pools:
+        shelf = Shelf(tmp_path, pools, most=MOST_BYTES + 10)
+        await shelf.make()
+        await find(shelf, link=f"{peer.url}/1.png")  # 7 bytes, and room for one more of the largest
+        await find(shelf, link=f"{peer.url}/2.png")
+        error = await refused(shelf, link=f"{peer.url}/3.png")
+        assert (error.verdict, error.code) == (Verdict.NOT_SENT, "media_store_full")
+        assert (await find(shelf, link=f"{peer.url}/1.png")).path.read_bytes() == b"a photo"
+        age(tmp_path / "links", 1201)  # nobody is sending them any more
+        await find(shelf, link=f"{peer.url}/3.png")
+        assert len(list((tmp_path / "links").iterdir())) == 1
+
+        await shelf.keep(bytes(MOST_BYTES), mime_type="video/mp4", filename=None)
+        with pytest.raises(ProviderError, match="uploads take"):
+            await shelf.keep(bytes(11), mime_type="video/mp4", filename=None)
+        age(tmp_path / "media", 32 * 86400)
+        await shelf.sweep()
+        await shelf.keep(bytes(11), mime_type="video/mp4", filename=None)
+
+
+def age(directory: Path, seconds: float) -> None:
+    for path in directory.iterdir():
+        then = path.stat().st_mtime - seconds
+        os.utime(path, (then, then))
 
 
 async def find_into(shelf: Shelf, link: Deaf, url: str) -> None:

@@ -40,15 +40,22 @@ _FRESH: Final = 600.0
 #: Seconds that a file is kept: an upload as long as its id is good for (30 days and one to spare), others for a day.
 _KEPT: Final[Mapping[str, float]] = {"media": 31 * 86400.0, "links": 86400.0, "received": 86400.0}
 SWEEP_EVERY: Final = 86400.0
+#: Bytes that uploads may take, and as many that links may: fifty of the largest files, or 25,000 photos.
+MOST_KEPT: Final = 5 * 2**30
+#: Seconds after which a fetched link may go where there is no room: nobody takes it any more, and no send is under way.
+_STALE: Final = 2 * _FRESH
 _CHUNK: Final = 64 * 1024
 
 
 class Shelf:
     """One a process. Names of files are ours; nobody else's text becomes a path."""
 
-    def __init__(self, directory: Path, pools: Pools) -> None:
+    def __init__(self, directory: Path, pools: Pools, *, most: int = MOST_KEPT) -> None:
         self._directory = directory
         self._pools = pools
+        self._most = most
+        self._held = {"media": 0, "links": 0}  # bytes on the disk; counted anew at each sweep
+        self._coming = 0  # bytes of links that are being fetched, each taken for the largest there is
         self._fetching: dict[str, trio.Lock] = {}
         self._fetched: dict[str, tuple[File, float]] = {}  # by session and URL; until when
 
@@ -83,17 +90,33 @@ class Shelf:
 
     def _sweep(self) -> None:
         for name, seconds in _KEPT.items():
-            for path in (self._directory / name).iterdir():
-                try:
-                    if path.stat().st_mtime < time() - seconds:
-                        path.unlink()
-                except FileNotFoundError:
-                    continue
+            self._remove(name, older=seconds)
+
+    def _remove(self, name: str, *, older: float) -> None:
+        held = 0
+        for path in (self._directory / name).iterdir():
+            try:
+                found = path.stat()
+                if found.st_mtime < time() - older:
+                    path.unlink()
+                else:
+                    held += found.st_size
+            except FileNotFoundError:
+                continue
+        if name in self._held:
+            self._held[name] = held
+
+    def _fits(self, name: str, size: int) -> bool:
+        coming = self._coming if name == "links" else 0
+        return self._held[name] + coming + size <= self._most
 
     # --- uploads ------------------------------------------------------------------------------------
 
     async def keep(self, data: bytes, *, mime_type: str, filename: str | None) -> str:
         """Keep *data* until it is sent, or old; its media id."""
+        if not self._fits("media", len(data)):
+            raise _full("uploads", self._most)
+        self._held["media"] += len(data)
         file = Uploaded(secrets.token_hex(16), mime_type, filename)
         path = trio.Path(self._directory / "media" / file.name)
         await path.with_suffix(".part").write_bytes(data)
@@ -133,11 +156,26 @@ class Shelf:
                 return known[0]
             path = self._directory / "links" / hashlib.sha256(what.encode()).hexdigest()
             try:
-                file = await self._fetch(url, path, link)
+                file = await self._in_bounds(url, path, link)
             except ProviderError as error:
                 raise _of_link(error) from None
             self._fetched[what] = file, trio.current_time() + _FRESH
             return file
+
+    async def _in_bounds(self, url: str, path: Path, link: Link) -> File:
+        """Fetch, with room for the largest file there is: how large this one is is known once it is there."""
+        if not self._fits("links", MOST_BYTES):
+            await trio.to_thread.run_sync(partial(self._remove, "links", older=_STALE))
+            if not self._fits("links", MOST_BYTES):
+                raise _full("links", self._most)
+        self._coming += MOST_BYTES
+        try:
+            before = await _size(path)
+            file = await self._fetch(url, path, link)
+            self._held["links"] += await _size(path) - before
+        finally:
+            self._coming -= MOST_BYTES
+        return file
 
     async def _fetch(self, url: str, path: Path, link: Link) -> File:
         target = _target(url)
@@ -245,9 +283,26 @@ def _of_link(error: ProviderError) -> ProviderError:
     """*error* as what it means for this one message: a shop's server that is down says nothing about WhatsApp."""
     if error.code == "url_not_allowed":
         return ProviderError(Verdict.REJECTED, "the guard refuses the link", code="url_not_allowed")
+    if error.code == "media_store_full":
+        return error
     code = error.code if error.code == "media_too_large" else "media_unreachable"
     detail = error.detail.replace("the provider", "its server")  # the words of every exchange of ours
     return ProviderError(error.verdict, f"the link: {detail}", code=code, provider_code=error.provider_code)
+
+
+def _full(what: str, most: int) -> ProviderError:
+    return ProviderError(
+        Verdict.NOT_SENT,
+        f"the files of {what} take {most} bytes on wad's disk already: there is room when the oldest have gone",
+        code="media_store_full",
+    )
+
+
+async def _size(path: Path) -> int:
+    try:
+        return (await trio.Path(path).stat()).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _gone(detail: str) -> ProviderError:
