@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from wad.errors import ProviderError, Verdict
+from wad.errors import NotSupported, ProviderError, Verdict
 from wad.models import Address, OutboundMessage
 from wad.providers.twilio.account import CHANNEL, Account
 from wad.providers.twilio.template import variables
@@ -26,10 +26,14 @@ def address(to: Address) -> str:
 
 def parameters(message: OutboundMessage, account: Account, now: datetime) -> dict[str, Any]:
     """By the SDK's names. wad's own id travels in the callback, and comes back in every status."""
+    try:
+        content = _content(message.type, message.content[message.type])
+    except NotSupported as lacking:  # it was queued for another provider
+        raise ProviderError(Verdict.REJECTED, lacking.detail, code=lacking.code) from lacking
     found: dict[str, Any] = {
         "to": address(message.to),
         "status_callback": account.status_callback(message.message_id),
-        **_content(message.type, message.content[message.type]),
+        **content,
     }
     if account.service is not None:
         found["messaging_service_sid"] = account.service
@@ -59,10 +63,10 @@ def _content(kind: str, part: dict[str, Any]) -> dict[str, Any]:
         case "image" | "audio" | "video" | "document" if part.get("link"):
             caption = {"body": part["caption"]} if part.get("caption") else {}
             return {"media_url": [part["link"]], **caption}
-        case _:  # it was queued for another provider
-            raise ProviderError(
-                Verdict.REJECTED, f"Twilio cannot send this {kind}", code="unsupported_message"
-            )
+        case "image" | "audio" | "video" | "document":
+            raise NotSupported("twilio", "mediaUpload")
+        case _:
+            raise NotSupported("twilio", kind)
 
 
 def shown(kind: str, part: dict[str, Any]) -> str | None:
