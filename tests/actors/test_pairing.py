@@ -13,6 +13,7 @@ from wad.errors import ActorDown, Conflict, NotFound, NotSupported, ProviderErro
 from wad.events import FlowDelivered, ReconnectLoop, SessionStateChanged
 from wad.flow.delivery import FlowDefaults, Flows
 from wad.models import DesiredState, FlowEvent, SessionId, SessionState, Status
+from wad.providers.base import Pairing
 
 SHOP = SessionId("shop")
 
@@ -69,6 +70,22 @@ async def test_a_session_without_keys_waits_for_a_phone_and_shows_its_qr(autojum
         stored = await house.store().session(SHOP)
         assert stored is not None
         assert (stored.state, stored.qr_code) == (SessionState.CONNECTED, None)
+
+
+async def test_no_qr_shows_in_what_is_logged_or_raised(autojump_clock: MockClock) -> None:
+    """Who reads it can pair a phone with it. What else there is to a status shows."""
+    house, socket = world()
+    house.flows = Flows(FlowDefaults(url="https://flow.example", events=frozenset({"session.qr"})))
+    async with house.run() as sessions:
+        await shop(sessions)
+        socket.show("shop", "qr-2")
+        await trio.sleep(1)
+        [event] = told(house)
+        shown = [repr(each) for each in (sessions.status(SHOP), sessions.session(SHOP), event, *house.facts)]
+        assert [each for each in shown if "qr-" in each] == []
+        assert "'shop'" in shown[0]
+        assert "'shop'" in shown[1]
+    assert "qr-" not in repr(Pairing("qr-1", None))
 
 
 async def test_every_qr_is_told(autojump_clock: MockClock) -> None:

@@ -186,6 +186,9 @@ class QrView(msgspec.Struct, frozen=True, rename="camel"):
     qr: str
     expires_at: datetime | None
 
+    def __repr__(self) -> str:
+        return f"QrView(qr=***, expires_at={self.expires_at})"
+
 
 #: The forms in which a code can be had: the type that `Accept` names, and the word that `?format=` does.
 QR_FORMS: Final = {

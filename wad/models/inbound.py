@@ -75,6 +75,9 @@ class FlowEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     dedupe_key: str
     data: dict[str, Any]
 
+    def __repr__(self) -> str:  # `session.qr` has the code in its data
+        return f"FlowEvent({self.type!r}, {self.dedupe_key!r})"
+
 
 class InboxItem(msgspec.Struct, frozen=True, kw_only=True):
     """Something stored for the flow service: a customer's message, or an event it asked for."""

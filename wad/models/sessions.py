@@ -123,6 +123,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     data_key: bytes = b""  # wrapped by the master key; see `wad.secrets`
     rev: int = 0
 
+    def __repr__(self) -> str:  # whoever reads a QR code can pair a phone with it
+        hidden = {"qr_code": self.qr_code and "***", "data_key": b""}
+        return super(Session, msgspec.structs.replace(self, **hidden)).__repr__()
+
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The snapshot: what an actor publishes and `GET .../status` answers."""
@@ -149,6 +153,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     queue: QueueStatus
     node: str
     drained: bool = False
+
+    def __repr__(self) -> str:
+        return super(Status, msgspec.structs.replace(self, qr_code=self.qr_code and "***")).__repr__()
 
 
 class QueueStatus(msgspec.Struct, frozen=True, rename="camel"):

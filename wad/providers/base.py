@@ -79,6 +79,9 @@ class Pairing(msgspec.Struct, frozen=True):
     qr: str | None
     expires_at: datetime | None  # of this QR; the next one is told when it comes
 
+    def __repr__(self) -> str:
+        return f"Pairing(qr={'***' if self.qr else None}, expires_at={self.expires_at})"
+
 
 class Accepted(msgspec.Struct, frozen=True):
     """The provider took the message."""
