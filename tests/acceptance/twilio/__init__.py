@@ -1,0 +1,1 @@
+"""The daemon over Twilio, as its users have it."""
