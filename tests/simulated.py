@@ -9,7 +9,7 @@ against Meta, under a mock clock.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 
@@ -196,7 +196,7 @@ class ListingConnection(SimulatedConnection):
         ]
         return [Accepted(one, "found in the list") for one in (*shown, *world.others)]
 
-    async def missed(self, since: datetime) -> AsyncIterator[Sequence[Inbound]]:
+    async def missed(self, since: datetime) -> AsyncGenerator[Sequence[Inbound], None]:
         world = self._world
         world.reads.append(since)
         if world.list_fails:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -52,8 +53,9 @@ class History:
         if away_since is None:
             return
         try:
-            async with self._services.connecting:
-                async for events in connection.missed(await self._since(away_since)):
+            since = await self._since(away_since)
+            async with self._services.connecting, aclosing(connection.missed(since)) as missed:
+                async for events in missed:
                     await self._receive(events)
         except (ProviderError, StoreUnavailable) as error:
             self._away_since = away_since

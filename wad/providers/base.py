@@ -15,7 +15,7 @@ One that keeps a socket tells what happens to it: `pairing`, `proven`, `alive`, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from typing import Any, Protocol
@@ -226,7 +226,7 @@ class Connection(Protocol):
         """
         raise _lacking("settlement")
 
-    def missed(self, since: datetime) -> AsyncIterator[Sequence[Inbound]]:
+    def missed(self, since: datetime) -> AsyncGenerator[Sequence[Inbound], None]:
         """What came in since *since*, the oldest first, in parts. What wad has of it already is told all the same."""
         raise _lacking("inboundHistory")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +16,7 @@ from wad.providers.base import Accepted, Connection, Link, MediaContent, Proof
 from wad.providers.http import Answer, Pools, request, stream
 from wad.providers.twilio.account import Account
 from wad.providers.twilio.errors import error_of
-from wad.providers.twilio.listing import Listing
+from wad.providers.twilio.listing import Listing, Readable
 from wad.providers.twilio.send import parameters
 
 #: The largest file that Twilio carries has 16 MB; what is larger was not WhatsApp's.
@@ -55,7 +55,8 @@ class TwilioConnection(Connection):
         try:
             account = await self._client(PROBE, owner).api.v2010.accounts(self._account.sid).fetch_async()
             if sender != owner:
-                await self._client(PROBE_KEY).api.v2010.account.messages.page_async(page_size=1)
+                with Readable():
+                    await self._client(PROBE_KEY).api.v2010.account.messages.page_async(page_size=1)
         except ProviderError as error:
             if error.verdict is not Verdict.REJECTED:
                 raise
@@ -96,7 +97,7 @@ class TwilioConnection(Connection):
     async def find(self, message: OutboundMessage, since: datetime) -> list[Accepted]:
         return await Listing(self._account, self._pools, self._link).find(message, since)
 
-    def missed(self, since: datetime) -> AsyncIterator[Sequence[Inbound]]:
+    def missed(self, since: datetime) -> AsyncGenerator[Sequence[Inbound], None]:
         return Listing(self._account, self._pools, self._link).missed(since)
 
     @asynccontextmanager

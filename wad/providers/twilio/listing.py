@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -54,22 +55,25 @@ class Listing:
         if self._account.number is not None:
             where["from_"] = f"{CHANNEL}{self._account.number}"
         # Not by `DateSent`: what Twilio has queued was not sent yet, and would not be in the answer.
-        async for page in self._pages(**where):
-            found += [
-                Accepted(record.sid, "found in Twilio's list of messages")
-                for record in page
-                if record.direction == "outbound-api"
-                and (self._account.service is None or record.messaging_service_sid == self._account.service)
-                and isinstance(record.date_created, datetime)
-                and first <= record.date_created <= last
-                and (record.body or "").strip() in texts
-                and (message.type == "template" or str(record.num_media or 0) == str(files))
-            ]
-            if page and isinstance(page[-1].date_created, datetime) and page[-1].date_created < first:
-                break  # the newest come first
+        async with aclosing(self._pages(**where)) as pages:
+            async for page in pages:
+                found += [
+                    Accepted(record.sid, "found in Twilio's list of messages")
+                    for record in page
+                    if record.direction == "outbound-api"
+                    and (
+                        self._account.service is None or record.messaging_service_sid == self._account.service
+                    )
+                    and isinstance(record.date_created, datetime)
+                    and first <= record.date_created <= last
+                    and (record.body or "").strip() in texts
+                    and (message.type == "template" or str(record.num_media or 0) == str(files))
+                ]
+                if page and isinstance(page[-1].date_created, datetime) and page[-1].date_created < first:
+                    break  # the newest come first
         return found
 
-    async def missed(self, since: datetime) -> AsyncIterator[Sequence[Inbound]]:
+    async def missed(self, since: datetime) -> AsyncGenerator[Sequence[Inbound], None]:
         """What customers wrote since *since*, the oldest first. The list does not tell a button's payload, nor a place."""
         where: dict[str, Any] = {"date_sent_after": since}
         if self._account.number is not None:
@@ -119,7 +123,7 @@ class Listing:
         from wad.providers.twilio.transport import FILES
 
         message = self._client(FILES).api.v2010.account.messages(sid)
-        with _Garbled():
+        with Readable():
             for file in await message.media.list_async(limit=1):
                 url = self._account.url(API + str(file.uri).removesuffix(".json"))
                 return {"MediaUrl0": str(url), "MediaContentType0": str(file.content_type or "")}
@@ -133,7 +137,7 @@ class Listing:
             return {text.strip()}
         from wad.providers.twilio.transport import TEMPLATE
 
-        with _Garbled():
+        with Readable():
             template = await self._client(TEMPLATE).content.v1.contents(part["name"]).fetch_async()
         values = {name: value for name, (_, value) in variables(part).items()}
         bodies = [form.get("body") for form in template.types.values() if isinstance(form, dict)]
@@ -143,16 +147,16 @@ class Listing:
             if isinstance(body, str)
         }
 
-    async def _pages(self, **where: Any) -> AsyncIterator[list[Any]]:
+    async def _pages(self, **where: Any) -> AsyncGenerator[list[Any], None]:
         from wad.providers.twilio.transport import LIST
 
-        with _Garbled():
+        with Readable():
             page = await self._client(LIST).api.v2010.account.messages.page_async(page_size=_PAGE, **where)
         for _ in range(_PAGES):
             yield list(page)
             if page.next_page_url is None:
                 return
-            with _Garbled():
+            with Readable():
                 page = await page.next_page_async()
 
     def _client(self, operation: Any) -> Any:
@@ -161,8 +165,8 @@ class Listing:
         return client(operation, self._account, self._pools, self._link, login=self._account.sender)
 
 
-class _Garbled:
-    """An answer that has what we asked for, and that the SDK cannot read all the same. Every request here is a read."""
+class Readable:
+    """Round what reads through the SDK: an answer that has what we asked for, and that the SDK cannot take all the same."""
 
     def __enter__(self) -> None: ...
 
