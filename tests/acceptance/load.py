@@ -25,16 +25,21 @@ SETTLES = 120  # seconds, far more than any of it takes
 class Load:
     """Who sends over the API, and who writes to the number; what they were answered is remembered."""
 
-    def __init__(self, here: Town, daemon: Daemon, session_id: str = "shop", *, number: str = NUMBER) -> None:
-        """*number* is the session's, by the sandbox's id for it, whatever its provider."""
+    def __init__(
+        self, here: Town, daemon: Daemon, session_id: str = "shop", *, number: str = NUMBER, first: int = 0
+    ) -> None:
+        """*number* is the session's, by the sandbox's id for it, whatever its provider.
+
+        Two loads on one daemon count their messages, and so their customers, from another *first*.
+        """
         self.acknowledged: dict[str, str] = {}  # message id -> text
         self.refused: Counter[int] = Counter()
         self._here = here
         self._daemon = daemon
         self._session_id = session_id
         self._number_id = number
-        self._number = 0
-        self._said = [0] * CHATS
+        self._number = first
+        self._said = [first] * CHATS
 
     async def run(self) -> None:
         """Go on until cancelled. Callers end by themselves once the daemon is gone."""
@@ -109,7 +114,7 @@ def on_its_way(message: dict[str, Any]) -> bool:
 
 
 async def count(
-    here: Town, daemon: Daemon, load: Load, *, told_until_taken: bool = True
+    here: Town, daemon: Daemon, *loads: Load, told_until_taken: bool = True
 ) -> dict[str, dict[str, Any]]:
     """Check that nothing is lost and nothing was done twice, once all is quiet. The outbound messages, by id.
 
@@ -128,7 +133,8 @@ async def count(
     on_the_wire = Counter(send["callbackData"] for send in sends)
 
     # Every 202 is in exactly one place, and every message that the network saw is one of ours.
-    assert load.acknowledged.keys() <= outbound.keys()
+    for load in loads:
+        assert load.acknowledged.keys() <= outbound.keys()
     assert on_the_wire.keys() <= outbound.keys()
     # Nothing was sent twice, whatever happened.
     assert [each for each, times in on_the_wire.items() if times > 1] == []
