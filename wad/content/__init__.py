@@ -62,6 +62,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
 
     content: Content
     to: Address
+    number: str | None = None  # which of the session's numbers: an id, or in E.164
     session_id: SessionId | None = None
     shop_id: ShopId | None = None
     priority: Priority = Priority.NORMAL
@@ -101,6 +102,7 @@ def _send(asked: SessionBody, to: Address) -> Send:
     return Send(
         content=asked.content,
         to=to,
+        number=asked.sender,
         session_id=cast("SessionId | None", asked.session_id),
         shop_id=cast("ShopId | None", asked.shop_id),
         priority=PRIORITIES[asked.priority] if asked.priority else Priority.NORMAL,
@@ -135,6 +137,8 @@ def _whole(body: object, *, addressed: bool) -> list[FieldError]:
             errors += [FieldError(f"/{name}", f"stands beside {kept}: only one may") for name in spare]
     if addressed and (body.get("sessionId") is None) == (body.get("shopId") is None):
         errors.append(FieldError("/sessionId", "exactly one of sessionId and shopId is needed"))
+    if addressed and body.get("from") is not None and body.get("shopId") is not None:
+        errors.append(FieldError("/from", "does not go with shopId, which leaves the number to wad"))
     return errors
 
 
@@ -173,6 +177,14 @@ _JID: Final = r"[!-?A-~]{1,128}@(s\.whatsapp\.net|lid|c\.us|g\.us)"
 Phone: TypeAlias = Annotated[
     str,
     *shaped(_E164, "must be a phone number in E.164, such as +5215512345678", examples=["+5215512345678"]),
+]
+Sender: TypeAlias = Annotated[
+    str,
+    *shaped(
+        f"{_E164}|[0-9]{{1,32}}",
+        "must be one of the session's numbers: in E.164, such as +5215512345678, or its provider's id",
+        examples=["+5215512345678"],
+    ),
 ]
 PhoneOrJid: TypeAlias = Annotated[
     str,
@@ -273,11 +285,15 @@ def _plain(held: Any) -> Any:
 
 
 class SessionBody(MessageBody, json_schema_extra={"allOf": [*_ONE_CONTENT, _ONE_SESSION]}):
-    """Which number sends it: `sessionId`, or `shopId` to let wad choose among a shop's."""
+    """Which number sends it: `sessionId`, or `shopId` to let wad choose among a shop's.
+
+    `from` names one of a session that has several: its provider's id, or the number in E.164.
+    """
 
     session_id: Id | None = None
     shop_id: Id | None = None
     queue: bool | None = None  # take it even while the session waits for a person
+    sender: Sender | None = Field(default=None, alias="from")
 
 
 class SendBody(SessionBody):

@@ -57,6 +57,7 @@ def event_body(item: InboxItem) -> bytes:
                 **whose,
                 "from": {"phone": None, "userId": None, "name": None} | msgspec.to_builtins(message.sender),
                 "chat": {"id": message.chat, "kind": message.chat_kind},
+                **({} if message.number is None else {"to": message.number.name}),
                 "contentType": message.content["type"],
                 "context": message.context,
                 "receivedAt": item.received_at,

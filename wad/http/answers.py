@@ -162,6 +162,7 @@ class OutboundView(
     shop_id: str | None
     provider: str
     to: str | RecipientView | None
+    sender: str | None = msgspec.field(name="from")  # one of the session's numbers, where it has several
     group_id: str | None
     type: str
     status: str
@@ -194,6 +195,7 @@ class InboundView(
     shop_id: str | None
     provider: str
     sender: SenderView | None = msgspec.field(name="from")
+    to: str | None  # one of the session's numbers, where it has several
     chat: ChatView | None
     type: str
     status: str
@@ -225,6 +227,7 @@ class SentView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     session_id: str
     provider: str
     status: str
+    sender: str | None = msgspec.field(default=None, name="from")
     provider_message_id: str | None = None
     reason: ReasonView | None = None
     balancing: BalancingView | None = None
@@ -264,6 +267,7 @@ def _outbound_view(message: OutboundMessage) -> dict[str, Any]:
             shop_id=message.shop_id,
             provider=message.provider,
             to=_recipient(message.to),
+            sender=message.number.name if message.number else None,
             group_id=message.to.group_id,
             type=message.type,
             status=message.state.value,
@@ -290,10 +294,11 @@ def _outbound_view(message: OutboundMessage) -> dict[str, Any]:
 
 
 def _inbound_view(item: InboxItem) -> dict[str, Any]:
-    sender, chat, context, provider_message_id, sent_at = None, None, None, None, None
+    sender, to, chat, context, provider_message_id, sent_at = None, None, None, None, None, None
     match item.event:
         case InboundMessage() as event:
             sender = SenderView(event.sender.phone, event.sender.user_id, event.sender.name)
+            to = event.number.name if event.number else None
             chat = ChatView(event.chat, event.chat_kind)
             context, provider_message_id, sent_at = event.context, event.provider_message_id, event.sent_at
             kind, content = str(event.content["type"]), _content(event.content)
@@ -306,6 +311,7 @@ def _inbound_view(item: InboxItem) -> dict[str, Any]:
             shop_id=item.shop_id,
             provider=item.provider,
             sender=sender,
+            to=to,
             chat=chat,
             type=kind,
             status=item.state.value,
@@ -375,6 +381,7 @@ def sent_view(
         session_id=message.session_id,
         provider=message.provider,
         status=message.state.value,
+        sender=message.number.name if message.number else None,
         provider_message_id=message.provider_message_id,
         reason=reason,
         balancing=balancing_view(message, choice),

@@ -140,6 +140,7 @@ def _draft(api: Api, exchange: Exchange, asked: Send, idempotency: Idempotency |
         shop_id=asked.shop_id,
         to=asked.to,
         content=asked.content,
+        number=asked.number,
         priority=asked.priority,
         reference=asked.reference,
         reply_to=asked.reply_to,

@@ -74,6 +74,11 @@ class Number(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     id: str
     phone: str | None = None  # E.164; None where nobody has told
 
+    @property
+    def name(self) -> str:
+        """As the API shows it."""
+        return self.phone or self.id
+
 
 class Failure(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Why an attempt, or a message, failed."""

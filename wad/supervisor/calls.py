@@ -48,7 +48,13 @@ class Calls:
         if item is None or item.session_id != session_id or not isinstance(item.event, InboundMessage):
             raise NotFound(f"the session received no message {message_id!r}")
         provider_id = item.event.provider_message_id
-        await self._call(actor, lambda connection: connection.mark_read(provider_id, typing=typing))
+        number = item.event.number.id if item.event.number else None
+
+        async def mark(connection: Connection) -> None:
+            line = connection if number is None else connection.of(number)
+            await line.mark_read(provider_id, typing=typing)
+
+        await self._call(actor, mark)
 
     async def groups(self, session_id: SessionId) -> list[Group]:
         actor = self._actors.get(session_id)
@@ -65,6 +71,14 @@ class Calls:
             if error.code == "group_unknown":
                 raise NotFound(f"the session is in no group {group_id!r}") from error
             raise
+
+    async def use(
+        self, session_id: SessionId, capability: str, work: Callable[[Connection], Awaitable[R]]
+    ) -> R:
+        """What the kind declares under *capability*, which is a field of its `Capabilities` by one word."""
+        actor = self._actors.get(session_id)
+        self._require(actor, capability, getattr(actor.kind.capabilities, capability))
+        return await self._call(actor, work)
 
     async def pairing_code(self, session_id: SessionId, phone_number: str) -> str:
         """The code to type into that phone. A session that was just told to connect is waited for."""

@@ -10,7 +10,7 @@ move of a message is one conditional write: from one moment to the next it is in
 has it in memory finds that out before sending. After `MOST_MOVES` it stays where it is.
 
 Only messages move for which wad chose the session, and not those that are bound to it: which quote, react to, or show
-what only that session knows, or leave from one of its numbers.
+what only that session knows.
 """
 
 from __future__ import annotations
@@ -268,6 +268,7 @@ class Failover:
         return self._actors.get(chosen)
 
     def _moved(self, message: OutboundMessage, target: SessionActor, word: str) -> OutboundMessage:
+        """In its history, too. Which number of the other session it leaves from, that session says."""
         to = target.session
         moved = message.moved(
             message.state,
@@ -276,7 +277,7 @@ class Failover:
             due_at=message.due_at if message.state is MessageState.SCHEDULED else None,
             moves=message.moves + 1,
         )
-        return msgspec.structs.replace(moved, session_id=to.session_id, provider=to.provider)
+        return msgspec.structs.replace(moved, session_id=to.session_id, provider=to.provider, number=None)
 
     async def _write(
         self, actor: SessionActor, moves: Sequence[tuple[OutboundMessage, OutboundMessage]]
@@ -344,12 +345,11 @@ def may_move(message: OutboundMessage, actor: SessionActor) -> bool:
     """Whether *message*, which *actor* has, surely did not go out (or may go out twice), and can be sent by another."""
     is_bound = (
         message.quotes is not None
-        or message.number is not None
         or message.provider_message_id is not None
         or message.type == "reaction"
         or (message.type in MEDIA_TYPES and "mediaId" in message.content[message.type])
     )
-    is_certain = not message.resent or actor.session.settings.duplicates == "at_least_once"
+    is_certain = not message.may_have_gone_out or actor.session.settings.duplicates == "at_least_once"
     return (
         message.chosen is not None
         and message.state in _MAY_WAIT

@@ -36,6 +36,7 @@ from wad.models import (
     InboxItem,
     MessageId,
     MessageState,
+    Number,
     OutboundMessage,
     Priority,
     Reason,
@@ -49,6 +50,7 @@ from wad.models import (
 )
 from wad.providers.base import check_send
 from wad.supervisor.balancer import Choice
+from wad.supervisor.numbers import number_for
 
 MEDIA_TYPES: Final = ("image", "audio", "video", "document", "sticker")
 
@@ -64,6 +66,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     chosen: str | None = None  # why wad chose the session
     to: Address
     content: Content
+    number: str | None = None  # which of the session's it is to leave from: an id, or in E.164
     priority: Priority = Priority.NORMAL
     reference: str | None = None
     reply_to: MessageId | None = None
@@ -79,6 +82,13 @@ class Sent(msgspec.Struct, frozen=True):
     message: OutboundMessage
     replayed: bool = False
     choice: Choice | None = None  # where wad chose the session, and this is no replay
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """A message that the provider knows, and the session's number that has it."""
+
+    provider_id: str
+    number: Number | None = None
 
 
 class Sending:
@@ -151,7 +161,10 @@ class Sending:
 
     # --- the checks ---------------------------------------------------------------------------------
 
-    async def _message(self, actor: SessionActor, draft: Draft) -> OutboundMessage:
+    async def _message(
+        self, actor: SessionActor, draft: Draft, *, answers: Number | None = None
+    ) -> OutboundMessage:
+        """*answers*: which of the session's numbers was written to, where this is the flow's answer to that."""
         session = actor.session
         errors = check_send(actor.kind, draft.to, draft.content, quotes=draft.reply_to is not None)
         now = self._services.now()
@@ -160,14 +173,23 @@ class Sending:
             errors.append(FieldError("/expiresAt", "must be later than sendAt"))
         elif expires_at <= now:
             errors.append(FieldError("/expiresAt", "is in the past"))
-        content = await self._with_provider_ids(session.session_id, draft.content, errors)
+        content, near = await self._with_provider_ids(session.session_id, draft.content, errors)
         quotes = None
         if draft.reply_to is not None:
-            quotes = await self._provider_id_of(session.session_id, draft.reply_to)
-            if quotes is None:
+            quoted = await self._known(session.session_id, draft.reply_to)
+            if quoted is None:
                 errors.append(
                     FieldError("/replyTo", "names no message of this session that the provider knows")
                 )
+            else:
+                quotes, near = quoted.provider_id, quoted.number
+        number = None
+        try:
+            number = await number_for(
+                self._services.store, actor, asked=draft.number, answers=near or answers, to=draft.to
+            )
+        except InvalidRequest as error:
+            errors += error.errors
         if errors:
             raise InvalidRequest("the message cannot be sent as it is", errors)
         scheduled = draft.send_at is not None and draft.send_at > now
@@ -179,6 +201,7 @@ class Sending:
             provider=session.provider,
             to=draft.to,
             content=content,
+            number=number,
             priority=draft.priority,
             reference=draft.reference,
             reply_to=draft.reply_to,
@@ -235,8 +258,11 @@ class Sending:
 
     async def _with_provider_ids(
         self, session_id: SessionId, content: Content, errors: list[FieldError]
-    ) -> Content:
-        """*content* with the provider's own ids in place of wad's for files and for a reacted-to message."""
+    ) -> tuple[Content, Number | None]:
+        """*content* with the provider's own ids in place of wad's for files and for a reacted-to message.
+
+        And the number that the latter came to, or went from.
+        """
         kind = content["type"]
         part: dict[str, Any] = content[kind]
         if kind in MEDIA_TYPES and str(part.get("mediaId", "")).startswith("med_"):
@@ -246,34 +272,33 @@ class Sending:
             elif media.expires_at <= self._services.now():
                 errors.append(FieldError(f"/{kind}/mediaId", "the provider no longer keeps that file"))
             else:
-                return {**content, kind: {**part, "mediaId": media.provider_media_id}}
+                return {**content, kind: {**part, "mediaId": media.provider_media_id}}, None
         if kind == "reaction":
-            provider_id = await self._provider_id_of(session_id, part["messageId"])
-            if provider_id is None:
+            known = await self._known(session_id, part["messageId"])
+            if known is None:
                 errors.append(
                     FieldError(
                         "/reaction/messageId", "names no message of this session that the provider knows"
                     )
                 )
             else:
-                return {**content, kind: {**part, "messageId": provider_id}}
-        return content
+                return {**content, kind: {**part, "messageId": known.provider_id}}, known.number
+        return content, None
 
-    async def _provider_id_of(self, session_id: SessionId, message_id: str) -> str | None:
+    async def _known(self, session_id: SessionId, message_id: str) -> _Known | None:
         """What the provider calls our *message_id*, inbound or outbound. Its own ids pass as they are."""
         if not message_id.startswith("msg_"):
-            return message_id
+            return _Known(message_id)
         store = self._services.store
         item = await store.inbox_item(MessageId(message_id))
         if item is not None:
-            known = item.session_id == session_id and isinstance(item.event, InboundMessage)
-            return (
-                item.event.provider_message_id if known and isinstance(item.event, InboundMessage) else None
-            )
+            if item.session_id != session_id or not isinstance(item.event, InboundMessage):
+                return None
+            return _Known(item.event.provider_message_id, item.event.number)
         message = await store.message(MessageId(message_id))
-        if message is None or message.session_id != session_id:
+        if message is None or message.session_id != session_id or message.provider_message_id is None:
             return None
-        return message.provider_message_id
+        return _Known(message.provider_message_id, message.number)
 
     # --- replies ------------------------------------------------------------------------------------
 
@@ -297,7 +322,7 @@ class Sending:
                 send_at=reply.send_at,
                 expires_at=reply.expires_at,
             )
-            message = await self._message(actor, draft)
+            message = await self._message(actor, draft, answers=item.event.number)
             messages.append(
                 msgspec.structs.replace(message, message_id=reply_message_id(item.message_id, index))
             )

@@ -38,6 +38,7 @@ from wad.store.store import Retention
 from wad.supervisor.actors import CALL_TIMEOUT, Actors
 from wad.supervisor.calls import Calls
 from wad.supervisor.failover import Failover
+from wad.supervisor.management import Management
 from wad.supervisor.messages import Messages
 from wad.supervisor.placing import Placing, Policies
 from wad.supervisor.policy import RestartPolicy
@@ -96,6 +97,7 @@ class Sessions:
         self.webhooks = WebhookDesks(services, self.actors)
         self.calls = Calls(services, self.actors)
         placing = Placing(services, self.actors, self.calls, policies)
+        self.management = Management(self.actors, self.calls)
         self._failover = Failover(services, nursery, self.actors, placing)
         self.messages = Messages(
             services, self.actors, sending, self.webhooks, placing=placing, failover=self._failover

@@ -138,8 +138,9 @@ def message_changes(old: OutboundMessage, new: OutboundMessage, vault: Vault) ->
         changes["dueAt"] = maybe_ms(new.due_at)
     if new.provider_message_id != old.provider_message_id:
         changes["providerMessageId"] = new.provider_message_id
-    if new.provider != old.provider:
+    if (new.provider, new.number) != (old.provider, old.number):
         changes["request"] = _message_request(new)
+        changes["lane"] = None if new.number is None else new.lane
     if new.session_id != old.session_id:
         changes |= {"sessionId": new.session_id, "body": _message_body(new, vault)}
     return changes
