@@ -60,6 +60,9 @@ class CloudApiHarness(Harness):
     def echoes(self, text: str) -> Script:
         return answering(400, {"error": {"code": 1, "message": text}})
 
+    def closes_window(self) -> Script:
+        return _error(131047)
+
     def marks_read(self) -> Script:
         return answering(200, {"success": True})
 

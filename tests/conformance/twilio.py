@@ -66,6 +66,9 @@ class TwilioHarness(Harness):
     def rejects(self) -> Script:
         return answering(*wire.error(21211, 400, "Invalid 'To' Phone Number"))
 
+    def closes_window(self) -> Script:
+        return answering(*wire.error(63016))
+
     def refusals(self) -> Mapping[str, Refusal]:
         return {
             "a broken POST": Refusal(answering(*wire.error(20500, 500)), Verdict.UNKNOWN, "provider_failed"),

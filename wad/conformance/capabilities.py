@@ -13,7 +13,7 @@ import pytest
 from wad.conformance.harness import Harness
 from wad.conformance.rows import labels
 from wad.conformance.world import GROUP, HOLA, NOW, PHONE, USER, World, camel, fields_of, world
-from wad.errors import NotSupported
+from wad.errors import NotSupported, ProviderError, Verdict
 from wad.models import InboundMessage
 from wad.providers.base import Capabilities, check_send
 
@@ -90,6 +90,14 @@ async def _pairing(_: World) -> None:
     raise AssertionError("a provider that a phone pairs keeps a socket; this suite is for those over HTTP")
 
 
+async def _reply_window(w: World) -> None:
+    """What wad lets through all the same, for it does not know everything, is refused for good."""
+    w.peer.scripts = [w.harness.closes_window()]
+    with pytest.raises(ProviderError) as caught:
+        await w.connection.send(w.message())
+    assert (caught.value.verdict, caught.value.code) == (Verdict.REJECTED, "reply_window_closed")
+
+
 async def _settlement(w: World) -> None:
     """Nothing else could tell, after a crash, that it arrived."""
     w.peer.scripts = [w.harness.takes("id-1")]
@@ -161,6 +169,7 @@ ROWS: Final[dict[str, Row]] = {
     "numbers": Row(_numbers, _ask_numbers),
     "templates": Row(_templates, _ask_templates),
     "profile": Row(_profile, _ask_profile),
+    "reply_window": Row(_reply_window),
     "inbound_history": Row(_inbound_history, _ask_inbound_history),
     "settlement": Row(_settlement),
 }

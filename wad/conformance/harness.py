@@ -124,6 +124,10 @@ class Harness(ABC):
         """One that says of itself `Hola`."""
         raise _no_sample(self, "profile")
 
+    def closes_window(self) -> Script:
+        """The refusal of a text to somebody who has not written for a day (`reply_window`)."""
+        raise _no_sample(self, "reply_window")
+
     def lists_sent(self, provider_message_id: str) -> Script:
         """The provider's list has a text `Hola` of ours under this id, of a second after noon (settlement `list`)."""
         raise _no_sample(self, "settlement")
