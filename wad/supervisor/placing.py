@@ -26,6 +26,7 @@ from wad.errors import (
     WadError,
 )
 from wad.models import Address, Content, MessageId, SessionId, ShopId
+from wad.providers.base import check_send
 from wad.supervisor.actors import Actors
 from wad.supervisor.balancer import Candidate, Choice, Policy, Question, Said, Why, choose
 from wad.supervisor.calls import Calls
@@ -91,6 +92,7 @@ class Placing:
             load=load,
             queue=draft.queue,
             owner=await self._owner(draft),
+            quotes=draft.reply_to is not None,
         )
         if choice.chosen is None:
             if len(sessions) == 1 and choice.others[0].why in _TOLD_BY_SENDING:
@@ -109,6 +111,7 @@ class Placing:
         load: Load,
         queue: bool = False,
         owner: SessionId | None = None,
+        quotes: bool = False,
         apart: Mapping[SessionId, Said] | None = None,
         usable: Callable[[SessionActor], bool] | None = None,
         patiently: bool = False,
@@ -119,7 +122,7 @@ class Placing:
         actors = [actor for actor in self._actors.of_shop(shop_id) if usable is None or usable(actor)]
         problems = {
             actor.session.session_id: (apart or {}).get(actor.session.session_id)
-            or _problem(actor, to, content, owner)
+            or _problem(actor, to, content, owner=owner, quotes=quotes)
             for actor in actors
         }
         store = self._services.patient if patiently else self._services.store
@@ -187,7 +190,7 @@ class Placing:
             return QueueFull(
                 "every session of the shop has as many messages waiting as it may", retry_after=1.0
             )
-        if whys == {Why.INVALID} and (errors := sessions[0].kind.check_send(draft.to, draft.content)):
+        if whys == {Why.INVALID} and (errors := check_send(sessions[0].kind, draft.to, draft.content)):
             return InvalidRequest("the message cannot be sent as it is, by any session of the shop", errors)
         told = "; ".join(
             f"{each.session_id}: {each.why}{f' ({each.detail})' if each.detail else ''}"
@@ -200,12 +203,14 @@ class Placing:
         )
 
 
-def _problem(actor: SessionActor, to: Address, content: Content, owner: SessionId | None) -> Said | None:
+def _problem(
+    actor: SessionActor, to: Address, content: Content, *, owner: SessionId | None, quotes: bool
+) -> Said | None:
     """What is wrong with the message for this session, whatever state it is in."""
     if owner is not None and owner != actor.session.session_id:
         return Said(Why.BELONGS_ELSEWHERE, f"it refers to what {owner} has")
     try:
-        errors: list[FieldError] = actor.kind.check_send(to, content)
+        errors: list[FieldError] = check_send(actor.kind, to, content, quotes=quotes)
     except NotSupported as error:
         return Said(Why.NOT_SUPPORTED, error.detail)
     if errors:
