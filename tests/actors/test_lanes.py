@@ -272,3 +272,14 @@ async def test_the_gate_holds_everything_until_its_time(autojump_clock: MockCloc
         workers.wake(nursery)
     assert at == [7.0]
     assert looks <= 3
+
+
+def test_an_item_may_leave_and_come_back() -> None:
+    """It goes once, at its old place, whatever its first stay left behind."""
+    lanes = Lanes()
+    lanes.add(item("a1", "ana", 1))
+    lanes.add(item("a2", "ana", 2))
+    lanes.remove(MessageId("a1"))
+    lanes.add(item("a1", "ana", 1))
+    assert drain(lanes) == ["a1", "a2"]
+    assert len(lanes) == 0

@@ -20,6 +20,7 @@ from datetime import timedelta
 from random import Random
 from typing import Final
 
+import msgspec
 import trio
 
 from tests.house import draft, now
@@ -43,6 +44,7 @@ from wad.models import (
     Person,
     SessionId,
     Settings,
+    ShopId,
     StatusUpdate,
     reply_message_id,
 )
@@ -55,6 +57,7 @@ from wad.supervisor.sessions import NewSession, Sessions, open_sessions
 RULES: Final = (
     "rules: [{name: echo, match: {type: text}, replies: [{type: text, text: {body: 'eco: {text}'}}]}]"
 )
+_SHOP: Final = ShopId("shop")
 #: Seconds of trouble, and of the peace after it in which everything has to come to an end.
 TROUBLE: Final = 900.0
 PEACE: Final = timedelta(days=2).total_seconds()
@@ -177,6 +180,7 @@ class Story:
             new = NewSession(
                 provider="simulated",
                 session_id=SessionId(name),
+                shop_id=_SHOP,
                 credentials=Credentials(key=name),
                 settings=settings,
             )
@@ -210,12 +214,16 @@ class Story:
                 idempotency=key,
                 reference=name,
             )
+            if self.chance.random() < 0.4:  # wad chooses the session
+                wanted = msgspec.structs.replace(wanted, session_id=None, shop_id=_SHOP)
             for _ in range(1 if key is None else 3):
                 with refusals():
                     sent = await sessions.messages.send(wanted)
                     if not life.over:
                         self.acknowledged.setdefault(sent.message.message_id, number)
-                        self.tell(f"{name} for {wanted.to.chat} of {wanted.session_id} is acknowledged")
+                        self.tell(
+                            f"{name} for {wanted.to.chat} of {wanted.session_id or _SHOP} is acknowledged"
+                        )
                         if self.chance.random() < 0.1:
                             await self._cancel(sessions, life, sent.message.message_id, name)
                     break
@@ -321,7 +329,7 @@ class Story:
         last: dict[tuple[str, str, int], tuple[int, str]] = defaultdict(lambda: (0, ""))
         for message in self.world.ledger:
             row = rows[message.message_id]
-            if row.attempts != 1:
+            if row.attempts != 1 or row.moves:
                 continue
             lane = (message.session_id, message.chat, message.priority)
             if message.seq < last[lane][0]:

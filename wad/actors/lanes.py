@@ -14,7 +14,9 @@ import trio
 
 from wad.models import ChatId, MessageId, Pending
 
-_Turn = tuple[int, int, Pending]  # priority, seq: the order within a lane and between the heads of lanes
+#: Priority and seq: the order within a lane and between the heads of lanes. The serial tells an item that left, and whose
+#: turn is still here, from itself after it came back.
+_Turn = tuple[int, int, int, Pending]
 
 
 class _Lane:
@@ -83,7 +85,7 @@ class Lanes:
                 continue
             if lane.items[0][:2] != (priority, seq):
                 continue  # an older sight of this lane; a newer one stands in the heap as well
-            item = heapq.heappop(lane.items)[2]
+            item = heapq.heappop(lane.items)[-1]
             if self._known.get(item.message_id) is not item:  # removed while it waited
                 self._offer(chat, lane)
                 continue
@@ -117,7 +119,8 @@ class Lanes:
         lane = self._lanes.get(item.chat)
         if lane is None:
             lane = self._lanes[item.chat] = _Lane()
-        heapq.heappush(lane.items, (item.priority, item.seq, item))
+        self._serial += 1
+        heapq.heappush(lane.items, (item.priority, item.seq, self._serial, item))
         self._offer(item.chat, lane)
         return lane
 
@@ -133,7 +136,7 @@ class Lanes:
     def _offer(self, chat: ChatId, lane: _Lane) -> None:
         if lane.items:
             if not lane.busy:
-                priority, seq, _ = lane.items[0]
+                priority, seq, *_ = lane.items[0]
                 heapq.heappush(self._ready, (priority, seq, chat))
         elif not lane.busy:
             del self._lanes[chat]
