@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import trio
 from pydantic import SecretStr
@@ -25,7 +25,7 @@ from wad.actors.services import Limits, Pace, Services
 from wad.config import Config, ConfigError, HttpProvider, ProviderSection
 from wad.config.balancing import ShopPolicy
 from wad.content import parse_reply
-from wad.errors import InvalidRequest
+from wad.errors import FieldError, InvalidRequest, NotSupported
 from wad.events import Events
 from wad.flow.client import open_flow_client
 from wad.flow.delivery import FlowDefaults, Flows
@@ -37,8 +37,9 @@ from wad.http.server import serve_http
 from wad.http.sockets import bind
 from wad.log import subscribe as log_facts
 from wad.metrics import Metrics
+from wad.models import Address
 from wad.notify import Notifier, take_sockets, watchdog
-from wad.providers.base import ProviderKind
+from wad.providers.base import ProviderKind, check_send
 from wad.providers.http import Pools
 from wad.providers.place import Place
 from wad.providers.registry import installed
@@ -56,6 +57,8 @@ log: Final = logging.getLogger("wad.daemon")
 _PROGRESS_EVERY: Final = 5.0
 _PROGRESS_EXTENDS: Final = 30.0
 _DAY: Final = 86400.0
+#: Whom rules answer: a person.
+_SOMEBODY: Final = Address(phone="+5215512345678")
 #: New objects between two looks for garbage; Python's 700 are what one request makes. Measured with `bench`: a sixth
 #: less CPU a message, and half the 99th percentile.
 _COLLECT_AFTER: Final = (10_000, 10, 10)
@@ -78,8 +81,9 @@ async def serve(
     flows = Flows(_flow_defaults(config), rules=_rules(config))
     stop = trio.Event()
     sockets = _listen(config)
+    reloading = Reloading(reload, flows, notifier)
     async with (
-        _process(stop, notifier, partial(_reload, reload, flows, notifier)),
+        _process(stop, notifier, reloading),
         open_store(
             config.store.url.get_secret_value(),
             database=config.store.database,
@@ -101,8 +105,10 @@ async def serve(
                 on_shutdown=stream.close,
             )
         )
+        reloading.app, reloading.sessions = app, sessions
         if not await _restore(sessions, notifier, stop):
             return
+        _check_rules(flows.rules, sessions)
         serving.start_soon(_look_after, sessions, config, stop)
         log.info("ready", extra={"addresses": addresses, "count": sessions.progress.restored})
         notifier.ready(f"{sessions.progress.restored} sessions")
@@ -284,17 +290,51 @@ def _listen(config: Config) -> list[socket.socket]:
     return bind(config.http.bind, backlog=config.http.backlog)
 
 
-def _reload(read: Callable[[], Config] | None, flows: Flows, notifier: Notifier) -> None:
-    """Take up what can change while sessions live: the flow's defaults and the rules. The rest wants a restart."""
-    notifier.reloading()
+class Reloading:
+    """SIGHUP: take up what can change while sessions live. That is all or nothing; the rest wants a restart."""
+
+    def __init__(self, read: Callable[[], Config] | None, flows: Flows, notifier: Notifier) -> None:
+        self._read = read
+        self._flows = flows
+        self._notifier = notifier
+        self.app: App | None = None  # both while they are there
+        self.sessions: Sessions | None = None
+
+    def __call__(self) -> None:
+        self._notifier.reloading()
+        try:
+            if self._read is not None:
+                self._take_up(self._read())
+                log.info("reloaded")
+        except (ConfigError, InvalidRequest, OSError) as error:
+            log.error("not_reloaded", extra={"error": error})  # noqa: TRY400  the text says it all
+        self._notifier.ready("reloaded")
+
+    def _take_up(self, config: Config) -> None:
+        self._flows.replace(_flow_defaults(config), _rules(config))
+        if self.app is not None:
+            self.app.gate.admit_only(config.auth.tokens)
+        if self.sessions is not None:
+            _check_rules(self._flows.rules, self.sessions)
+
+
+def _check_rules(rules: Rules | None, sessions: Sessions) -> None:
+    """Say which replies the sessions there are cannot send: the file alone does not tell whose they will be."""
+    if rules is None:
+        return
+    for name, kind in sessions.kinds_in_use.items():
+        for error in rules.unsendable(name, partial(_unsendable, kind)):
+            log.warning(
+                "reply_unsendable", extra={"provider": name, "detail": f"{error.pointer}: {error.detail}"}
+            )
+
+
+def _unsendable(kind: ProviderKind, reply: Mapping[str, Any]) -> list[FieldError]:
+    asked = parse_reply(reply)
     try:
-        if read is not None:
-            config = read()
-            flows.replace(_flow_defaults(config), _rules(config))
-            log.info("reloaded")
-    except (ConfigError, InvalidRequest, OSError) as error:
-        log.error("not_reloaded", extra={"error": error})  # noqa: TRY400  the text says it all
-    notifier.ready("reloaded")
+        return check_send(kind, _SOMEBODY, asked.content, quotes=asked.reply_to is not None)
+    except NotSupported as error:
+        return [FieldError("", error.detail)]
 
 
 def _vault(config: Config) -> Vault:

@@ -117,6 +117,7 @@ async def test_a_sighup_brings_new_rules_and_keeps_the_old_where_they_are_broken
 
     answer_with("the first answer")
     flow = {"url": None, "rules": str(rules)}
+    token = "wad_of_a_shop_that_comes_later"
     async with (
         town(tmp_path) as here,
         running(here, tmp_path, flow=flow) as daemon,
@@ -149,6 +150,27 @@ async def test_a_sighup_brings_new_rules_and_keeps_the_old_where_they_are_broken
         daemon.config_file.write_text(config)
         await answers(4, "the second answer")
         assert (await its.status())["restarts"] == 0
+
+        async def asks() -> int:
+            headers = {"Authorization": f"Bearer {token}"}
+            return (await its.api.get("/api/whatsapp/sessions", headers=headers)).status_code
+
+        assert await asks() == 401
+        auth = yaml.safe_load(config)["auth"]["tokens"]
+        other = {"name": "later", "token": token, "scope": "shop", "shops": ["shop-1"]}
+        daemon.config_file.write_text(
+            yaml.safe_dump(yaml.safe_load(config) | {"auth": {"tokens": [*auth, other]}})
+        )
+        answer_with("x" * 5000)
+        await reload("reloaded", 2)
+        assert await asks() == 200
+        assert await its.status()
+        [warning] = daemon.logged("reply_unsendable")
+        assert warning["provider"] == "cloud_api"
+        assert warning["detail"].startswith("/rules/0/replies/0/text/body:")
+        daemon.config_file.write_text(config)
+        await reload("reloaded", 3)
+        assert await asks() == 401
 
 
 async def test_a_restart_brings_back_every_session_as_it_was_wanted(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wad.content import parse_reply
-from wad.errors import InvalidRequest
+from wad.errors import FieldError, InvalidRequest
 from wad.flow.rules import Rules
 from wad.flow.texts import compiled, fold, trim, words
 from wad.models import (
@@ -29,7 +30,13 @@ NOW = datetime(2026, 12, 1, 15, tzinfo=UTC)
 EXAMPLE = Path(__file__).parents[2] / "config" / "rules.yaml"
 
 
-def item(content: dict[str, Any] | str, *, name: str | None = "Ana", group: bool = False) -> InboxItem:
+def item(
+    content: dict[str, Any] | str,
+    *,
+    name: str | None = "Ana",
+    group: bool = False,
+    provider: str = "cloud_api",
+) -> InboxItem:
     if isinstance(content, str):
         content = {"type": "text", "text": {"body": content}}
     message = InboundMessage(
@@ -42,7 +49,7 @@ def item(content: dict[str, Any] | str, *, name: str | None = "Ana", group: bool
     return InboxItem(
         message_id=MessageId("msg_1"),
         session_id=SessionId("tienda-1"),
-        provider="cloud_api",
+        provider=provider,
         event=message,
         seq=1,
         received_at=NOW,
@@ -162,6 +169,41 @@ def test_groups_are_answered_only_where_a_rule_says_so(chat, in_person, in_group
     match = f"{{text: {{exact: hola}}{chat}}}"
     assert fits(match, "hola") is in_person
     assert fits(match, "hola", group=True) is in_group
+
+
+@pytest.mark.parametrize(
+    ("providers", "expected"),
+    [("cloud_api", True), ("[baileys, cloud_api]", True), ("baileys", False), ("[baileys, twilio]", False)],
+)
+def test_a_rule_may_be_for_some_providers_alone(providers, expected):
+    """Not every one can send what it answers with."""
+    assert fits(f"{{provider: {providers}, text: {{exact: hola}}}}", "hola") is expected
+
+
+def test_a_provider_alone_is_no_match():
+    """What answers everything is the default."""
+    assert set(errors("rules: [{match: {provider: baileys}, replies: []}]")) == {"/rules/0/match"}
+
+
+def test_what_a_provider_cannot_send_is_told_with_its_place():
+    """Of the rules that are for it, and of the default; a rule for others does not matter to it."""
+    found = rules("""
+    rules:
+      - match: {text: {exact: a}}
+        replies: [{text: short}, {text: much too long}]
+      - match: {text: {exact: b}, provider: twilio}
+        replies: [{text: much too long}]
+    default: [{text: much too long}]
+    """)
+
+    def check(reply: Mapping[str, Any]) -> list[FieldError]:
+        return [FieldError("/text/body", "is too long")] if len(reply["text"]) > 5 else []
+
+    assert [error.pointer for error in found.unsendable("baileys", check)] == [
+        "/rules/0/replies/1/text/body",
+        "/default/0/text/body",
+    ]
+    assert len(list(found.unsendable("twilio", check))) == 3
 
 
 def test_the_first_rule_that_matches_answers():

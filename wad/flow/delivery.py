@@ -29,6 +29,10 @@ class Flows:
         self._defaults = defaults
         self._rules = rules
 
+    @property
+    def rules(self) -> Rules | None:
+        return self._rules
+
     def replace(self, defaults: FlowDefaults, rules: Rules | None) -> None:
         """Other defaults and rules from now on."""
         self._defaults = defaults

@@ -12,7 +12,7 @@ Regular expressions are RE2's, which take linear time: a customer's message cann
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
@@ -121,6 +121,7 @@ class Match(Model):
     id: Texts | None = None  # of the button or list row that was tapped
     type: Annotated[Texts, AfterValidator(_are_types)] | None = None  # of what was sent: text, image...
     chat: Literal["person", "group", "any"] = "person"
+    provider: Texts | None = None  # of the session that it came to
 
     @model_validator(mode="after")
     def _any(self) -> Self:
@@ -128,7 +129,9 @@ class Match(Model):
             raise ValueError("needs text, id or type; what answers everything else is the file's default")
         return self
 
-    def fits(self, message: InboundMessage) -> bool:
+    def fits(self, message: InboundMessage, provider: str) -> bool:
+        if not self.is_for(provider):
+            return False
         if self.chat not in ("any", message.chat_kind):
             return False
         if self.type is not None and message.content["type"] not in self.type:
@@ -137,6 +140,9 @@ class Match(Model):
         if self.id is not None and tapped not in self.id:
             return False
         return self.text is None or (text is not None and self.text.fits(text))
+
+    def is_for(self, provider: str) -> bool:
+        return self.provider is None or provider in self.provider
 
 
 class Rule(Model):
@@ -186,11 +192,28 @@ class Rules:
             return []
         message = item.event
         for rule in self._rules:
-            if rule.match.fits(message):
+            if rule.match.fits(message, item.provider):
                 return _filled_in(rule.replies, message)
         if message.chat_kind == "group" or message.content["type"] in _NO_DEFAULT:
             return []
         return _filled_in(self._default, message)
+
+    def unsendable(
+        self, provider: str, check: Callable[[Mapping[str, Any]], Iterable[FieldError]]
+    ) -> Iterator[FieldError]:
+        """What *provider* cannot send of the replies that may be its sessions', with each one's place in the file.
+
+        *check* tells what is wrong with one: a file is good that has replies for other providers too.
+        """
+        places = [
+            (f"/rules/{index}/replies", rule.replies)
+            for index, rule in enumerate(self._rules)
+            if rule.match.is_for(provider)
+        ]
+        for place, replies in [*places, ("/default", self._default)]:
+            for index, reply in enumerate(replies):
+                for error in check(reply):
+                    yield FieldError(f"{place}/{index}{error.pointer}", error.detail)
 
 
 class _Loader(yaml.SafeLoader):

@@ -69,6 +69,7 @@ class App(QuartTrio):
     """Quart, with a rim: what is refused before any parsing, and what every answer carries."""
 
     events: Events
+    gate: Gate
     draining = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -162,6 +163,12 @@ def create_app(
     """
     app = App("wad.http", static_folder=None)
     app.events = events
+    app.gate = Gate(
+        config.auth.tokens,
+        rate=config.limits.requests_per_second,
+        burst=config.limits.request_burst,
+        clock=trio.current_time,
+    )
     app.request_class = request_class(config.http, uploads=MEDIA)
     app.config["RESPONSE_TIMEOUT"] = config.http.response_timeout
     app.config["MAX_FORM_PARTS"] = 16
@@ -172,12 +179,7 @@ def create_app(
         config=config,
         events=events,
         stream=stream,
-        gate=Gate(
-            config.auth.tokens,
-            rate=config.limits.requests_per_second,
-            burst=config.limits.request_burst,
-            clock=trio.current_time,
-        ),
+        gate=app.gate,
         uploads=trio.CapacityLimiter(_UPLOADS),
         metrics=metrics,
         draining=lambda: app.draining,

@@ -77,13 +77,18 @@ class Gate:
         """*rate* and *burst* are those of one shop's token: an admin is not limited."""
         self._clock = clock
         self._rate, self._burst = rate, burst
-        self._known: dict[bytes, tuple[bytes, Principal]] = {}  # by the first bytes of their digest
+        self.admit_only(tokens)
+        self._buckets: dict[str, Bucket] = {}
+        self._strangers: OrderedDict[str, Bucket] = OrderedDict()
+
+    def admit_only(self, tokens: Sequence[ApiToken]) -> None:
+        """These tokens from now on. What was admitted before goes on to its end."""
+        known: dict[bytes, tuple[bytes, Principal]] = {}  # by the first bytes of their digest
         for token in tokens:
             shops = None if token.scope == "admin" else frozenset(token.shops)
             digest = _digest(token.token.get_secret_value())
-            self._known[digest[:_PREFIX]] = digest, Principal(token.name, shops)
-        self._buckets: dict[str, Bucket] = {}
-        self._strangers: OrderedDict[str, Bucket] = OrderedDict()
+            known[digest[:_PREFIX]] = digest, Principal(token.name, shops)
+        self._known = known
 
     def admit(self, authorization: str | None, address: str) -> Principal:
         """Raises Unauthorized, or TooManyRequests for a stranger who guesses or a shop that hurries."""

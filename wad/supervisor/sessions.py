@@ -310,6 +310,11 @@ class Sessions:
         return (actor.status() for actor in self.actors)
 
     @property
+    def kinds_in_use(self) -> dict[str, ProviderKind]:
+        """The kinds that have sessions, by name. O(sessions)."""
+        return {actor.kind.name: actor.kind for actor in self.actors}
+
+    @property
     def providers(self) -> list[str]:
         return sorted(self.actors.kinds)
 
