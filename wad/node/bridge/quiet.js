@@ -11,6 +11,8 @@ const LONGEST = 300
 
 // Said of every picture that is sent, as a warning: wad brings no library that makes previews, and does without.
 const KNOWN = /No image processing library available/
+// Said of every stream error, the restart that ends each pairing among them. The others are told, as the socket's close.
+const TOLD = 'stream errored out'
 
 /**
  * A logger for Baileys' `logger` option.
@@ -21,7 +23,7 @@ export function makeLogger(session) {
 	const say = (what, words) => {
 		const error = what?.error ?? what?.err
 		const detail = error?.message ?? what?.trace
-		if (KNOWN.test(String(detail))) return
+		if (KNOWN.test(String(detail)) || words === TOLD) return
 		log('warning', String(words ?? what?.msg ?? what).slice(0, LONGEST), {
 			session,
 			...(detail === undefined ? {} : { error: String(detail).split('\n', 1)[0].slice(0, LONGEST) }),

@@ -26,6 +26,7 @@ test('a session pairs by QR, and opens after the restart that WhatsApp asks for'
 	const { me } = await bridge.told('shop', 'open')
 	assert.deepEqual({ id: me.id, lid: me.lid }, { id: jid, lid: lid(ACCOUNT).replace('@', ':1@') })
 	assert.deepEqual(bridge.events.filter(({ event }) => event === 'close'), [], 'the 515 is no close')
+	assert.doesNotMatch(bridge.log(), /stream errored out/, 'and no trouble')
 	assert.equal(JSON.parse(home.store.creds('shop')).me.id, jid)
 	assert.deepEqual(await bridge.told('shop', 'mapping', ({ pairs }) => pairs.some((pair) => pair.pn === pn(ACCOUNT))), {
 		session: 'shop',
