@@ -293,7 +293,7 @@ async def test_a_messaging_services_message_is_told_by_the_service() -> None:
 
 
 async def test_a_template_is_told_by_its_text_filled_in() -> None:
-    """Which only Twilio knows; in whichever of its forms it was sent."""
+    """Which only Twilio knows; in whichever of its forms it was sent, and with its own values for what was left out."""
     sent: Content = {
         "type": "template",
         "template": {
@@ -303,10 +303,12 @@ async def test_a_template_is_told_by_its_text_filled_in() -> None:
         },
     }
     forms = {"twilio/text": {"body": "Hola {{1}}, {{2}}"}, "twilio/quick-reply": {"body": "Hola {{ 1 }}"}}
-    for shown, same in (("Hola Ana", True), ("Hola Ana, {{2}}", True), ("Hola Eva", False)):
+    for shown, same in (("Hola Ana", True), ("Hola Ana, bienvenida", True), ("Hola Eva", False)):
         async with world() as (peer, connection, _):
             peer.scripts = [
-                answering(200, {"sid": TEMPLATE, "types": forms}),
+                answering(
+                    200, {"sid": TEMPLATE, "types": forms, "variables": {"1": "Eva", "2": "bienvenida"}}
+                ),
                 answering(200, page(record(body=shown))),
             ]
             found = await connection.find(message(sent), NOW)

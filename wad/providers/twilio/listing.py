@@ -139,10 +139,13 @@ class Listing:
 
         with Readable():
             template = await self._client(TEMPLATE).content.v1.contents(part["name"]).fetch_async()
-        values = {name: value for name, (_, value) in variables(part).items()}
+        values = {
+            **(template.variables or {}),
+            **{name: value for name, (_, value) in variables(part).items()},
+        }
         bodies = [form.get("body") for form in template.types.values() if isinstance(form, dict)]
         return {
-            _VARIABLE.sub(lambda name: values.get(name[1], name[0]), body).strip()
+            _VARIABLE.sub(lambda name: str(values.get(name[1], name[0])), body).strip()
             for body in bodies
             if isinstance(body, str)
         }
