@@ -16,7 +16,7 @@ export const PROVIDERS = {
   },
   twilio: {
     label: "Twilio",
-    credentials: [["accountSid", "Account SID"], ["authToken", "Auth token"], ["apiKeySid", "API key SID", true], ["apiKeySecret", "API key secret", true], ["from", "From", true], ["messagingServiceSid", "Messaging service SID", true]],
+    credentials: [["accountSid", "Account SID"], ["authToken", "Auth token"], ["apiKeySid", "API key SID", true], ["apiKeySecret", "API key secret", true], ["from", "From", true], ["messagingServiceSid", "Messaging service SID", true], ["webhookSharedKey", "Webhook shared key", true]],
   },
   dialog360: { label: "360dialog", credentials: [["apiKey", "API key"], ["webhookSecret", "Webhook secret"]] },
   baileys: { label: "WhatsApp Web (Baileys)", credentials: [] },
