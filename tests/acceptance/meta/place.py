@@ -112,18 +112,26 @@ class BusinessShop(MetaShop):
             account = {"wabaId": self.waba, "appId": self.app, **self.secrets}
             await self.here.control("POST", "/numbers", **spec, **account)
 
-    async def listen(self) -> None:
-        """Have the app's callback lead to the session, by Meta's own call."""
+    async def listen(self, url: str | None = None) -> None:
+        """Have the app's callback lead to the session (or to *url*), by Meta's own call."""
         asked = {
             "object": "whatsapp_business_account",
-            "callback_url": self.webhook,
+            "callback_url": url or self.webhook,
             "verify_token": self.secrets["verifyToken"],
             "access_token": f"{self.app}|{self.secrets['appSecret']}",
         }
-        answer = await self.here.client.post(
-            f"{self.here.sandbox_url}/v26.0/{self.app}/subscriptions", json=asked
+        await self.graph("POST", f"{self.app}/subscriptions", json=asked)
+
+    async def graph(self, method: str, path: str, **options: Any) -> Any:
+        """What Meta answers to a call of the account's owner that is right."""
+        answer = await self.here.client.request(
+            method,
+            f"{self.here.sandbox_url}/v26.0/{path}",
+            headers={"Authorization": f"Bearer {self.token}"},
+            **options,
         )
         assert answer.status_code == 200, answer.text
+        return answer.json()
 
     async def ask(self, method: str, path: str, **options: Any) -> Any:
         """An answer of the session's own routes that is a success."""
