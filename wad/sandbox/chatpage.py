@@ -1,4 +1,4 @@
-"""The two pages, of the Cloud API and of WhatsApp Web: static files, a stream of what happens, and the media they show."""
+"""The two pages, of the business numbers and of WhatsApp Web: static files, a stream of what happens, and the media they show."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ _FILES: Final = {
     "index.html": "text/html; charset=utf-8",
     "phones.html": "text/html; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
+    "looks.js": "text/javascript; charset=utf-8",
+    "numbers.js": "text/javascript; charset=utf-8",
     "phones.js": "text/javascript; charset=utf-8",
     "parts.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",

@@ -188,16 +188,23 @@ def control_routes(sandbox: Sandbox) -> Blueprint:  # noqa: PLR0915  a list of r
     async def chats() -> Response:
         """The conversations of one number: the last message of each, and whether its window is open."""
         number_id = sandbox.number_id(request.args.get("phoneNumberId"))
-        listed = [
+        return answered(200, {"chats": [each for each in talks() if each["phoneNumberId"] == number_id]})
+
+    @routes.get("/conversations")
+    async def conversations() -> Response:
+        """The same of every number."""
+        return answered(200, {"conversations": talks()})
+
+    def talks() -> list[dict[str, Any]]:
+        return [
             {
+                "phoneNumberId": number_id,
                 "chat": key,
                 "last": shown(network.chat(number_id, key)[-1]),
                 "windowOpen": network.window_is_open(number_id, key),
             }
-            for its_number, key in network.chats()
-            if its_number == number_id
+            for number_id, key in network.chats()
         ]
-        return answered(200, {"chats": listed})
 
     @routes.get("/chat")
     async def chat() -> Response:

@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pytest
 import trio
 
+from tests.sandbox.browser import accessible, browser, needs_chromium
 from tests.sandbox.web.client import Client
 from tests.sandbox.web.place import ANA, PHONE, needs_node, text_in
 from wad.sandbox import Config, WebConfig, create_sandbox, serve_sandbox
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = [needs_node, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
-
-
-@contextmanager
-def browser(url: str) -> Iterator[Any]:
-    """A page that is live. What its console complains about is an error."""
-    complaints: list[str] = []
-    with playwright.sync_playwright() as made:
-        chromium = made.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = chromium.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(20_000)
-        page.on(
-            "console",
-            lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None,
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(url)
-        page.wait_for_selector(".live.on")
-        yield page
-        chromium.close()
-    # The browser tells of every refusal; the one for a wrong QR code is wanted.
-    assert [each for each in complaints if "status of 400" not in each] == []
-
-
-def accessible(page: Any) -> None:
-    """What a checker of accessibility finds wrong with the page as it is."""
-    found = axe.Axe().run(page).response["violations"]
-    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+pytestmark = [needs_node, needs_chromium]
 
 
 def hold_a_phone(url: str, qr: str, client: Client) -> None:

@@ -1,42 +1,39 @@
-// The chat page of the Cloud API: a customer's phone. It reads the control API and listens to its event stream.
-import { $, avatar, call, chooseEmoji, clock, day, drawEntry, h, icon, isAtEnd, listen, paragraph, pop, safeLink, show, toEnd, trying, writing } from "./parts.js";
+// The chat page of the business numbers, whoever hosts them: a customer's phone. It reads the control API and listens to its event stream.
+import { bodyOf, preview } from "./looks.js";
+import { connect, drawNumbers, numbersOf } from "./numbers.js";
+import { $, avatar, call, chooseEmoji, clock, day, drawEntry, h, icon, isAtEnd, listen, pop, show, toEnd, trying, writing } from "./parts.js";
 
 // --- what the page knows --------------------------------------------------------------------------
 
 const state = {
   numbers: [], people: new Map(), groups: new Map(), // chats are keyed by user id or group id
   number: localStorage.getItem("number"), chat: null,
-  last: new Map(), windows: new Map(), unread: new Map(),
+  talks: new Map(), unread: new Map(), // of every number: its id and the chat → the last message and its window; how many are new
   messages: new Map(), // wamid → message, of the open chat, in order
   heard: new Map(), // event id → wamid, and wamid → what the webhook was answered
   quoting: null,
 };
 
-const number = () => state.numbers.find((one) => one.phoneNumberId === state.number);
+const number = () => state.numbers.find((one) => one.id === state.number);
 const nameOf = (chat) => state.people.get(chat)?.name ?? state.groups.get(chat)?.subject ?? chat;
 const idOf = (person) => (person.showsPhone && person.phone ? person.phone : person.username ?? person.userId);
+const key = (chat, id = state.number) => `${id} ${chat}`;
+const talk = (chat) => state.talks.get(key(chat)) ?? {};
+const unreadOf = (id) => [...state.unread].reduce((sum, [one, count]) => sum + (one.startsWith(`${id} `) ? count : 0), 0);
 
 async function load() {
   const world = await call("GET", "state");
-  state.numbers = world.numbers.filter((one) => !one.deleted);
+  state.numbers = numbersOf(world);
   state.people = new Map(world.customers.map((one) => [one.userId, one]));
   state.groups = new Map(world.groups.map((one) => [one.groupId, one]));
-  if (!number()) state.number = state.numbers[0]?.phoneNumberId ?? null;
-  $("number").replaceChildren(...state.numbers.map((one) =>
-    h("option", { value: one.phoneNumberId, selected: one.phoneNumberId === state.number },
-      `${one.verifiedName} · ${one.displayPhoneNumber}`)));
-  if (state.number) await loadChats();
-  $("nobody").hidden = !state.number || Boolean(number().callbackUrl);
+  if (!number()) state.number = state.numbers[0]?.id ?? null;
+  const { conversations } = await call("GET", "conversations");
+  state.talks = new Map(conversations.map((one) => [key(one.chat, one.phoneNumberId), one]));
+  drawChats();
+  $("nobody").hidden = !state.number || Boolean(number().callback);
   if (state.chat) await openChat(state.chat, { keep: true });
   else if (matchMedia("(min-width: 761px)").matches) await openFirst();
   else drawEmpty();
-}
-
-async function loadChats() {
-  const { chats } = await call("GET", `chats?phoneNumberId=${encodeURIComponent(state.number)}`);
-  state.last = new Map(chats.filter((one) => one.last).map((one) => [one.chat, one.last]));
-  state.windows = new Map(chats.map((one) => [one.chat, one.windowOpen]));
-  drawChats();
 }
 
 const openFirst = () => { const first = chatOrder()[0]; return first ? openChat(first) : drawEmpty(); };
@@ -44,7 +41,7 @@ const openFirst = () => { const first = chatOrder()[0]; return first ? openChat(
 function chatOrder() {
   const groups = [...state.groups.values()].filter((one) => one.phoneNumberId === state.number).map((one) => one.groupId);
   const all = [...state.people.keys(), ...groups];
-  const at = (chat) => state.last.get(chat)?.at ?? 0;
+  const at = (chat) => talk(chat).last?.at ?? 0;
   return all.map((chat, place) => ({ chat, place })).sort((a, b) => at(b.chat) - at(a.chat) || a.place - b.place)
     .slice(0, 200).map((one) => one.chat);
 }
@@ -52,40 +49,35 @@ function chatOrder() {
 // --- the list of customers ------------------------------------------------------------------------
 
 function drawChats() {
-  $("chats").replaceChildren(...chatOrder().map((chat) => {
-    const last = state.last.get(chat);
-    const unread = state.unread.get(chat) ?? 0;
-    return h("li", {}, h("button", { type: "button", "aria-current": chat === state.chat ? "true" : null, onclick: () => trying(() => openChat(chat)) },
-      avatar(h("div", { "aria-hidden": "true" }), chat, nameOf(chat)),
-      h("div", { class: "text" }, h("div", { class: "name" }, nameOf(chat)), h("div", { class: "last" }, last ? preview(last) : "No messages yet")),
-      h("div", { class: "side" }, last ? clock(last.at) : "", unread ? h("span", { class: "badge", "aria-label": `${unread} new` }, String(unread)) : null)));
-  }));
+  drawNumbers(state.numbers, state.number, (id) => (id === state.number ? 0 : unreadOf(id)));
+  $("chats").replaceChildren(...chatOrder().map((chat) => drawChat(chat, state.number, talk(chat).last)));
+  const others = [...state.talks.values()].filter((one) => one.phoneNumberId !== state.number && state.numbers.some((its) => its.id === one.phoneNumberId));
+  others.sort((a, b) => b.last.at - a.last.at);
+  $("others-part").hidden = !others.length;
+  $("others").replaceChildren(...others.slice(0, 100).map((one) => drawChat(one.chat, one.phoneNumberId, one.last)));
 }
 
-const NAMES = { image: "Photo", video: "Video", audio: "Voice note", document: "Document", sticker: "Sticker", location: "Location", contacts: "Contact", order: "Order", template: "Template", interactive: "Choice", reaction: "Reaction", unsupported: "Unsupported message", system: "System message", edit: "Edited a message", revoke: "Deleted a message", pin: "Pinned a message" };
-
-/** One line that stands for a message. */
-function preview(message) {
-  const content = message.content ?? {};
-  switch (message.type) {
-    case "text": return content.body ?? "";
-    case "button": return content.text ?? "";
-    case "template": return content.body ?? NAMES.template;
-    case "reaction": return content.emoji ? `Reacted ${content.emoji}` : "Took a reaction back";
-    case "interactive": return content.body?.text ?? content.button_reply?.title ?? content.list_reply?.title ?? content.nfm_reply?.body ?? NAMES.interactive;
-    case "location": return content.name ? `${NAMES.location}: ${content.name}` : NAMES.location;
-    default: return content.caption || content.filename || NAMES[message.type] || message.type;
-  }
+/** A line of the list: of another number than the one that is chosen, it says which. */
+function drawChat(chat, id, last) {
+  const unread = state.unread.get(key(chat, id)) ?? 0;
+  const elsewhere = id === state.number ? null : state.numbers.find((one) => one.id === id);
+  return h("li", {}, h("button", { type: "button", "aria-current": !elsewhere && chat === state.chat ? "true" : null, onclick: () => trying(() => openChat(chat, { id })) },
+    avatar(h("div", { "aria-hidden": "true" }), chat, nameOf(chat)),
+    h("div", { class: "text" }, h("div", { class: "name" }, nameOf(chat)),
+      elsewhere ? h("div", { class: "at" }, `${elsewhere.label} · ${elsewhere.name}`) : null,
+      h("div", { class: "last" }, last ? preview(last) : "No messages yet")),
+    h("div", { class: "side" }, last ? clock(last.at) : "", unread ? h("span", { class: "badge", "aria-label": `${unread} new` }, String(unread)) : null)));
 }
 
 // --- one conversation -----------------------------------------------------------------------------
 
-async function openChat(chat, { keep = false } = {}) {
-  const { messages, windowOpen } = await call("GET", `chat?phoneNumberId=${encodeURIComponent(state.number)}&chat=${encodeURIComponent(chat)}`);
+async function openChat(chat, { keep = false, id = state.number } = {}) {
+  const { messages, windowOpen } = await call("GET", `chat?phoneNumberId=${encodeURIComponent(id)}&chat=${encodeURIComponent(chat)}`);
+  if (id !== state.number) choose(id);
   state.chat = chat;
   state.messages = new Map(messages.map((message) => [message.wamid, message]));
-  state.windows.set(chat, windowOpen);
-  state.unread.delete(chat);
+  setWindow(chat, windowOpen);
+  state.unread.delete(key(chat));
   if (!keep) { quote(null); document.body.dataset.pane = "chat"; }
   const person = state.people.get(chat);
   avatar($("chat-avatar"), chat, nameOf(chat));
@@ -99,12 +91,26 @@ async function openChat(chat, { keep = false } = {}) {
   if (!keep && matchMedia("(min-width: 761px)").matches) $("composer-text").focus();
 }
 
+/** Let *id* be the number that is talked with. */
+function choose(id) {
+  state.number = id;
+  localStorage.setItem("number", id);
+  $("nobody").hidden = Boolean(number().callback);
+  stopTyping();
+}
+
+function setWindow(chat, open) {
+  const known = state.talks.get(key(chat));
+  if (known) known.windowOpen = open;
+  if (chat === state.chat) state.windowOpen = open;
+}
+
 function drawEmpty() {
   $("log").replaceChildren(h("div", { class: "empty" }, h("p", {}, h("b", {}, "Choose a customer"), " and write to the business as they would.")));
 }
 
 function drawWindow() {
-  const open = state.windows.get(state.chat);
+  const open = state.windowOpen;
   $("window").hidden = !state.people.has(state.chat);
   $("window").className = open ? "chip open" : "chip";
   $("window").textContent = open ? "24 h window open" : "24 h window closed";
@@ -157,7 +163,7 @@ function drawMessage(message, turn) {
   const reactions = [...state.messages.values()].filter((one) => one.type === "reaction" && one.content?.message_id === message.wamid);
   const shown = new Map(reactions.map((one) => [one.direction + (one.sender ?? ""), one.content.emoji])); // the last of each person
   const emoji = [...shown.values()].filter(Boolean);
-  const body = message.type in DRAW ? DRAW[message.type](message.content ?? {}, message) : [h("p", { class: "kind" }, NAMES[message.type] ?? message.type)];
+  const body = bodyOf(message, ACTS);
   const bar = body.find((part) => part?.classList?.contains("actions")) ?? null;
   const wide = ["interactive", "template", "location", "contacts", "document", "order"].includes(message.type);
   return h("div", { id: message.wamid, class: `msg ${message.direction}${turn ? " turn" : ""}${emoji.length ? " reacted" : ""}` },
@@ -199,79 +205,22 @@ function meta(message) {
   }
   const heard = state.heard.get(message.wamid);
   if (message.read) { const ticks = icon("ticks", "Read by the business"); ticks.classList.add("read"); line.append(ticks); }
-  else if (heard === 200) line.append(icon("ticks", "The webhook answered 200"));
-  else if (heard !== undefined) line.append(h("span", { class: "failed" }, `webhook ${heard}, will retry`));
+  else if (heard >= 200 && heard < 300) line.append(icon("ticks", `The webhook answered ${heard}`));
+  else if (heard !== undefined) line.append(h("span", { class: "failed" }, `webhook ${heard}`));
   else line.append(icon("tick", "Sent"));
   return line;
 }
 
-// --- how each type looks --------------------------------------------------------------------------
-
-/** A file: shown where the sandbox has it; a link elsewhere is told, not fetched. */
-function file(kind, media) {
-  if (media.id === undefined) {
-    const url = safeLink(media.link);
-    return h(url ? "a" : "div", { class: "card", href: url, target: "_blank", rel: "noopener noreferrer" }, icon(kind === "image" || kind === "sticker" ? "image" : "file"),
-      h("span", {}, h("b", {}, media.filename ?? NAMES[kind]), h("small", {}, url ? new URL(url).host : String(media.link))));
-  }
-  const source = `/_sandbox/media/${encodeURIComponent(media.id)}`;
-  switch (kind) {
-    case "image": return h("img", { class: "picture", src: source, alt: media.caption || "A picture" });
-    case "sticker": return h("img", { class: "sticker", src: source, alt: "A sticker" });
-    case "audio": return h("audio", { controls: true, preload: "none", src: source });
-    case "video": return h("video", { controls: true, preload: "none", src: source });
-    default: return h("a", { class: "card", href: source, download: media.filename ?? "file" }, icon("file"), h("span", {}, h("b", {}, media.filename ?? "Document"), h("small", {}, media.mime_type ?? "")));
-  }
-}
-
-const media = (kind) => (content) => [file(kind, content), paragraph(content.caption)];
-
-function header(head) {
-  if (!head) return null;
-  return head.type === "text" ? paragraph(head.text, "head") : head.type === "location" ? DRAW.location(head.location)[0] : file(head.type, head[head.type] ?? {});
-}
+// --- what can be pressed in a message --------------------------------------------------------------
 
 const press = (message, id) => trying(() => call("POST", "press", { wamid: message.wamid, id, ...(state.groups.has(state.chat) ? { from: { userId: state.groups.get(state.chat).members[0] } } : {}) }));
 
-const DRAW = {
-  text: (content) => [paragraph(content.body)],
-  button: (content) => [paragraph(content.text)],
-  image: media("image"), video: media("video"), audio: media("audio"), document: media("document"), sticker: media("sticker"),
-  location: (content) => [h("div", { class: "card" }, icon("pin"), h("span", {}, h("b", {}, content.name ?? "A place"), h("small", {}, content.address ?? `${content.latitude}, ${content.longitude}`)))],
-  contacts: (content) => content.map((one) => h("div", { class: "card" }, icon("person"), h("span", {}, h("b", {}, one.name?.formatted_name ?? "Somebody"), h("small", {}, one.phones?.[0]?.phone ?? "")))),
-  order: (content) => [h("div", { class: "card" }, icon("list"), h("span", {}, h("b", {}, "Order"), h("small", {}, (content.product_items ?? []).map((one) => `${one.quantity} × ${one.product_retailer_id}`).join(", ")))), paragraph(content.text)],
-  reaction: (content) => [h("p", {}, content.emoji || "took a reaction back")],
-  system: (content) => [h("p", { class: "kind" }, content.body ?? NAMES.system)],
-  template(content, message) {
-    const buttons = content.buttons.map((button) => button.type === "QUICK_REPLY"
-      ? h("button", { type: "button", onclick: () => press(message, button.payload) }, icon("reply"), button.text)
-      : h("span", {}, icon("link"), button.text));
-    return [header(content.header), paragraph(content.body), paragraph(content.footer, "foot"), buttons.length ? h("div", { class: "actions" }, ...buttons) : null];
-  },
-  interactive(content, message) {
-    if (content.button_reply) return [paragraph(content.button_reply.title)];
-    if (content.list_reply) return [paragraph(content.list_reply.title), paragraph(content.list_reply.description, "foot")];
-    if (content.nfm_reply) return [paragraph(content.nfm_reply.body), h("p", { class: "foot" }, h("code", {}, content.nfm_reply.response_json))];
-    return [header(content.header), paragraph(content.body?.text), paragraph(content.footer?.text, "foot"), actions(content, message)];
-  },
+const ACTS = {
+  press,
+  choose: chooseRow,
+  complete: completeFlow,
+  locate: (message) => trying(() => write({ type: "location", replyTo: message.wamid })),
 };
-
-function actions(content, message) {
-  const action = content.action ?? {};
-  const parameters = action.parameters ?? {};
-  const bar = (...children) => h("div", { class: "actions" }, ...children);
-  switch (content.type) {
-    case "button": return bar(...action.buttons.map(({ reply }) => h("button", { type: "button", onclick: () => press(message, reply.id) }, icon("reply"), reply.title)));
-    case "list": return bar(h("button", { type: "button", "aria-haspopup": "dialog", onclick: () => chooseRow(action, message) }, icon("list"), action.button));
-    case "cta_url": return bar(h("a", { href: safeLink(parameters.url), target: "_blank", rel: "noopener noreferrer" }, icon("link"), parameters.display_text));
-    case "location_request_message": return bar(h("button", { type: "button", onclick: () => trying(() => write({ type: "location", replyTo: message.wamid })) }, icon("pin"), "Send location"));
-    case "flow": return bar(h("button", { type: "button", "aria-haspopup": "dialog", onclick: () => completeFlow(message) }, icon("file"), parameters.flow_cta));
-    case "carousel": return h("div", { class: "cards" }, ...action.cards.map((card) => h("div", {}, header(card.header), paragraph(card.body?.text))));
-    case "product_list": return bar(h("span", {}, icon("list"), action.sections.flatMap((one) => one.product_items.map((item) => item.product_retailer_id)).join(", ")));
-    case "product": return bar(h("span", {}, icon("list"), action.product_retailer_id));
-    default: return bar(h("span", {}, content.type.replaceAll("_", " ")));
-  }
-}
 
 function chooseRow(action, message) {
   const dialog = $("list-dialog");
@@ -339,16 +288,14 @@ writing((text) => (state.chat ? trying(() => write({ text, ...replying() })) : f
 $("quoting").querySelector("button").addEventListener("click", () => quote(null));
 
 $("window").addEventListener("click", () => trying(async () => {
-  const next = state.windows.get(state.chat) ? "closed" : "open";
+  const next = state.windowOpen ? "closed" : "open";
   await call("POST", "customers", { userId: state.chat, windows: { [state.number]: next } });
-  state.windows.set(state.chat, next === "open");
+  setWindow(state.chat, next === "open");
   drawWindow();
 }));
 $("back").addEventListener("click", () => { document.body.dataset.pane = "chats"; state.chat = null; drawChats(); });
 $("number").addEventListener("change", () => trying(async () => {
-  state.number = $("number").value;
-  localStorage.setItem("number", state.number);
-  state.unread.clear();
+  choose($("number").value);
   await load();
 }));
 
@@ -368,23 +315,7 @@ $("open-customer").addEventListener("click", () => {
   });
 });
 
-function connect() {
-  const one = number();
-  if (!one) return;
-  const rows = [["Base URL", location.origin], ["Phone number id", one.phoneNumberId], ["Access token", one.accessTokens[0]], ["App secret", one.appSecret], ["Verify token", one.verifyToken], ["Account id", one.wabaId]];
-  $("credentials").replaceChildren(...rows.flatMap(([term, value]) => [h("dt", {}, term), h("dd", {}, value),
-    h("button", { type: "button", "aria-label": `Copy ${term}`, onclick: (event) => { navigator.clipboard?.writeText(value); event.currentTarget.textContent = "copied"; } }, "copy")]));
-  const dialog = $("connect-dialog");
-  dialog.querySelector("[name=callback]").value = one.callbackUrl ?? "";
-  show(dialog, async (form) => {
-    const url = form.get("callback").trim();
-    if (!url) throw new Error("Say where webhooks go.");
-    await call("POST", "numbers", { phoneNumberId: one.phoneNumberId, callbackUrl: url });
-    await load();
-  });
-}
-$("open-connect").addEventListener("click", connect);
-$("banner-connect").addEventListener("click", connect);
+for (const id of ["open-connect", "banner-connect"]) $(id).addEventListener("click", () => { if (number()) connect(number(), load); });
 
 /** Remember which webhook told of which message, to show whether it was heard. */
 function follow(entry) {
@@ -392,13 +323,16 @@ function follow(entry) {
   if (entry.kind !== "delivery") return;
   for (const event of entry.events) {
     const wamid = state.heard.get(event);
-    if (wamid === undefined || state.heard.get(wamid) === 200) continue;
+    if (wamid === undefined || (state.heard.get(wamid) >= 200 && state.heard.get(wamid) < 300)) continue;
     state.heard.set(wamid, entry.status ?? entry.error);
     if (state.messages.has(wamid)) redraw(state.messages.get(wamid));
   }
 }
 
 // --- live -----------------------------------------------------------------------------------------
+
+/** Whether it is of the conversation that is shown. */
+const isOpen = (one) => one.chat === state.chat && one.phoneNumberId === state.number;
 
 let typingTimer;
 function stopTyping() { clearTimeout(typingTimer); $("typing").hidden = true; }
@@ -408,22 +342,23 @@ const ON = {
   numbers: () => trying(load),
   customers: () => trying(load),
   message({ message }) {
-    if (message.phoneNumberId !== state.number) return;
     if (!state.people.has(message.chat) && !state.groups.has(message.chat)) { trying(load); return; }
-    state.last.set(message.chat, message);
-    if (message.direction === "in") state.windows.set(message.chat, true);
-    if (message.chat === state.chat) {
+    const where = key(message.chat, message.phoneNumberId);
+    const open = message.direction === "in" || Boolean(state.talks.get(where)?.windowOpen);
+    state.talks.set(where, { phoneNumberId: message.phoneNumberId, chat: message.chat, last: message, windowOpen: open });
+    if (isOpen(message)) {
+      if (message.direction === "in") state.windowOpen = true;
       place(message);
       drawWindow();
       if (message.direction === "out") stopTyping();
-    } else if (message.direction === "out") state.unread.set(message.chat, (state.unread.get(message.chat) ?? 0) + 1);
+    } else if (message.direction === "out") state.unread.set(where, (state.unread.get(where) ?? 0) + 1);
     drawChats();
   },
   status({ message }) {
-    if (message.chat === state.chat && state.messages.has(message.wamid)) place(message);
+    if (isOpen(message) && state.messages.has(message.wamid)) place(message);
   },
   typing(event) {
-    if (event.chat !== state.chat || event.phoneNumberId !== state.number) return;
+    if (!isOpen(event)) return;
     $("typing").hidden = false;
     clearTimeout(typingTimer);
     typingTimer = setTimeout(stopTyping, event.seconds * 1000);

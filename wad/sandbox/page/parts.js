@@ -171,7 +171,7 @@ $("close-wire").addEventListener("click", () => { toggleWire(false); $("toggle-w
 
 const WIRE = 150; // entries shown
 const SAID = {
-  send: (entry) => [`${entry.type} → ${entry.to}`, "200"],
+  send: (entry) => [`${entry.type} → ${entry.to}`, "taken"],
   call: (entry) => [`${entry.operation}${entry.code ? ` · ${entry.message}` : ""}`, entry.status ?? entry.fault],
   event: (entry) => [`${entry.event === "status" ? entry.status : entry.type ?? entry.field}`, entry.callback ? "" : "nobody"],
   delivery: (entry) => [`webhook, attempt ${entry.attempt}`, entry.status ?? entry.error],
@@ -180,7 +180,7 @@ const SAID = {
     : [`${entry.content?.type ?? "message"} ← ${entry.from}`, entry.read ? "read" : entry.received ? "received" : entry.nacked.length ? entry.nacked.at(-1) : "waiting"],
   link: (entry) => [[entry.event, entry.state ?? entry.change, entry.phone ?? entry.account ?? entry.subject].filter(Boolean).join(" "), entry.device ?? ""],
 };
-const isBad = (entry) => (["call", "delivery"].includes(entry.kind) && entry.status !== 200) || entry.refused?.length > 0 || entry.nacked?.length > 0;
+const isBad = (entry) => (["call", "delivery"].includes(entry.kind) && !(entry.status >= 200 && entry.status < 400)) || entry.refused?.length > 0 || entry.nacked?.length > 0;
 
 export function drawEntry(entry) {
   const bad = isBad(entry);
