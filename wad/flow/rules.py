@@ -28,14 +28,14 @@ from wad.validation import Model, checked
 _MAX_NAME: Final = 60  # of what is put in a reply
 
 #: What nobody expects a general answer to: a thumb under a message, and what WhatsApp itself has to say.
-_NO_DEFAULT: Final = frozenset({"reaction", "system", "unsupported", "edit", "revoke"})
+_NO_DEFAULT: Final = frozenset({"reaction", "poll_vote", "system", "unsupported", "edit", "revoke"})
 
 _PLACEHOLDER: Final = re.compile(r"( ?)\{(\w+)\}")
 _PLACEHOLDERS: Final = ("name", "text")
 
 _TYPES: Final = (
     *("text", "image", "audio", "video", "document", "sticker", "location", "contacts", "reaction"),
-    *("interactive", "button", "order", "poll", "system", "edit", "revoke", "unsupported"),
+    *("interactive", "button", "order", "poll", "poll_vote", "system", "edit", "revoke", "unsupported"),
 )
 
 

@@ -209,6 +209,25 @@ async def test_a_person_who_hides_their_number_is_known_by_it_all_the_same(town:
 
 
 @pytest.mark.parametrize("addressing", ["lid", "pn"])
+async def test_votes_in_a_poll_of_ours_come_in_as_what_was_chosen(town: Town, life: Life, addressing: str):
+    """Each as it comes: the last one a voter gives is the one that counts: none takes it back."""
+    poll = {"type": "poll", "poll": {"name": "¿Cuándo?", "options": ["hoy", "mañana"]}}
+    sent = await life.send(poll)
+    entry = await town.heard(await life.message(sent.message_id, "accepted", "sent", "delivered"))
+    for options in (["mañana"], []):
+        vote = {"vote": {"id": entry["id"], "options": options}}
+        await town.say(vote, to=SHOP, addressing=addressing)
+    items = await life.received(2)
+
+    assert [item.event.content for item in items] == [
+        {"type": "poll_vote", "poll_vote": {"options": ["mañana"]}},
+        {"type": "poll_vote", "poll_vote": {"options": []}},
+    ]
+    assert {item.event.context["providerMessageId"] for item in items} == {entry["id"]}
+    assert {item.event.sender.phone for item in items} == {f"+{ANA}"}
+
+
+@pytest.mark.parametrize("addressing", ["lid", "pn"])
 async def test_a_group_is_listed_written_to_and_heard(town: Town, life: Life, addressing: str):
     created = await town.whatsapp.call(
         "group_create",

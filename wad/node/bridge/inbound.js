@@ -19,10 +19,13 @@ export class Inbound {
 	 * @param {import('./spool.js').Spool} spool
 	 * @param {(args: object, entries: object[], flushed?: Promise<void>) => void} tell an event `messages`, which
 	 *     carries `entries` of the spool, once `flushed`
+	 * @param {(message: object) => string[]|null} [chosen] what a vote in a poll of ours says
 	 */
-	constructor(spool, tell) {
+	constructor(spool, tell, chosen = () => null) {
 		this.spool = spool
 		this.tell = tell
+		/** A message as it is told. */
+		this.told = (message) => pack({ ...message, chosen: chosen(message) })
 		/** The stanza that a ciphertext came in. */
 		this.stanzas = new WeakMap()
 		/** Entries whose message Baileys has yet to tell of, by its id. */
@@ -66,7 +69,7 @@ export class Inbound {
 			} else entries.push(...known)
 		}
 		// Packed at once, because Baileys goes on changing its messages.
-		this.tell({ type, messages: wanted.map((message) => pack(message)) }, entries, fresh ? this.spool.flushed() : undefined)
+		this.tell({ type, messages: wanted.map(this.told) }, entries, fresh ? this.spool.flushed() : undefined)
 	}
 
 	/** Tell of all that the file held when it was opened. */
@@ -105,7 +108,8 @@ export class Inbound {
 			const { record } = group[0]
 			try {
 				const message = record.stanza ? rebuild(group.map((entry) => entry.record)) : record.message
-				this.tell({ type: record.type ?? 'append', messages: [pack(message)] }, group)
+				const told = record.stanza ? this.told(message) : message
+				this.tell({ type: record.type ?? 'append', messages: [told] }, group)
 			} catch (error) {
 				log('error', 'a record of the spool that makes no message', { error: String(error?.message ?? error) })
 				for (const entry of group) this.spool.drop(entry)

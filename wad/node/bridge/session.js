@@ -22,6 +22,7 @@ import { explain } from './errors.js'
 import { Inbound } from './inbound.js'
 import { Creds, fenced, Keys } from './keys.js'
 import { download } from './media.js'
+import { chosen, pollSecret } from './polls.js'
 import { makeLogger } from './quiet.js'
 import { noteToken, onWhatsApp, outgoing, quotable, Sender } from './send.js'
 import { signal } from './signal.js'
@@ -133,7 +134,7 @@ export class Session {
 
 	async send(message) {
 		const { sock } = this.#opened()
-		const sent = await this.sender.send(sock, message)
+		const sent = await this.sender.send(sock, { ...message, content: this.#sealed(message.content, message.id) })
 		if (!isJidGroup(sent.jid)) {
 			noteToken(sock, this.keys, sent.jid).catch((error) => log('warning', 'a token is not noted', { session: this.id, error: error.message }))
 		}
@@ -177,7 +178,11 @@ export class Session {
 		if (this.spool?.key !== key) {
 			this.spool?.close()
 			this.spool = new Spool(this.settings.spool, this.id, key)
-			this.inbound = new Inbound(this.spool, (args, entries, flushed) => this.#tell('messages', args, entries, flushed))
+			this.inbound = new Inbound(
+				this.spool,
+				(args, entries, flushed) => this.#tell('messages', args, entries, flushed),
+				(message) => chosen(message, key, creds.value.me ?? {}),
+			)
 			this.inbound.replay()
 			clearInterval(this.sweeper)
 			this.sweeper = setInterval(() => this.inbound.sweep(), SWEEP).unref()
@@ -410,7 +415,7 @@ export class Session {
 		const kept = await this.peer.call('message.get', { session: this.id, key: pack(key) })
 		if (!kept) return undefined
 		const { sock } = this.#live()
-		const { message } = await generateWAMessage(key.remoteJid, outgoing(kept.content), {
+		const { message } = await generateWAMessage(key.remoteJid, outgoing(this.#sealed(kept.content, key.id)), {
 			logger: this.logger,
 			upload: sock.waUploadToServer,
 			mediaCache: this.caches.uploads,
@@ -419,6 +424,12 @@ export class Session {
 			...(kept.quoted ? { quoted: quotable(kept.quoted) } : {}),
 		})
 		return message
+	}
+
+	/** `content` with the secret that votes come under, where it is a poll: the same one, however often it is sent. */
+	#sealed(content, id) {
+		if (!content?.poll) return content
+		return { ...content, poll: { ...content.poll, messageSecret: pack(pollSecret(this.spool.key, id)) } }
 	}
 
 	/** Do `work` with the socket. */

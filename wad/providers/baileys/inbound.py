@@ -39,7 +39,7 @@ _EDIT: Final = ("MESSAGE_EDIT", 14)
 
 #: Not messages, but of use to somebody: kept as events.
 _NOTED: Final = {
-    "pollUpdateMessage": "poll.vote",  # encrypted for the poll's maker; Baileys does not open it
+    "pollUpdateMessage": "poll.vote",  # one that cannot be opened: in somebody else's poll, or from before a pairing
     "pinInChatMessage": "message.pinned",
     "keepInChatMessage": "message.kept",
     "eventMessage": "event.created",
@@ -104,6 +104,8 @@ def event_of(message: Mapping[str, Any], known: Known) -> Inbound | None:
         return _without_content(message, place)
     if inside.field == "protocolMessage":
         return _about_another(inside.part, place, known)
+    if inside.field == "pollUpdateMessage" and isinstance(message.get("chosen"), list):
+        return _vote(message, _object(inside.part), place, known)
     if inside.field in _NOTED:
         return _noted(_NOTED[inside.field], place, {"content": told({inside.field: inside.part})})
     content = content_of(inside, place.key)
@@ -116,6 +118,26 @@ def event_of(message: Mapping[str, Any], known: Known) -> Inbound | None:
         sender=place.author,
         content=content,
         context=_context(inside, place, known),
+        sent_at=place.at,
+        raw=told(message),
+    )
+
+
+def _vote(
+    message: Mapping[str, Any], part: Mapping[str, Any], place: _Place, known: Known
+) -> InboundMessage | None:
+    """What somebody chose in a poll of ours: each vote takes the place of the voter's last one, and none is none."""
+    poll = Key.of(_object(part.get("pollCreationMessageKey")))
+    if poll is None or place.key.from_me:
+        return None
+    chosen = [known.options.get(each, each) for each in message["chosen"]]
+    return InboundMessage(
+        provider_message_id=place.key.name,
+        chat=place.chat,
+        chat_kind=place.kind,
+        sender=place.author,
+        content={"type": "poll_vote", "poll_vote": {"options": chosen}},
+        context={"providerMessageId": poll.name},
         sent_at=place.at,
         raw=told(message),
     )

@@ -16,10 +16,11 @@ _KEPT: Final = 2000
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What is known beside the events: our own JIDs, and the numbers behind LIDs."""
+    """What is known beside the events: our own JIDs, the numbers behind LIDs, and what our polls offered."""
 
     me: frozenset[str] = frozenset()
     phones: Mapping[str, str] = {}
+    options: Mapping[str, str] = {}  # of polls of ours, by their SHA-256
 
     def phone(self, *jids: Any) -> str | None:
         """The number of whoever goes by *jids*."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 import trio
 
 from wad.errors import StoreUnavailable
@@ -16,6 +17,7 @@ from wad.models import AccountEvent, Inbound, SessionId, utc_now
 from wad.providers.baileys.inbound import event_of, mended, storable, told
 from wad.providers.baileys.jids import bare
 from wad.providers.baileys.people import Known, People, lids_of
+from wad.providers.baileys.reading import opened
 from wad.providers.baileys.statuses import status_of_ack, status_of_receipt, status_of_update
 from wad.providers.base import Link
 
@@ -74,6 +76,8 @@ class Telling:
             case "messages":
                 messages = [each for each in args["messages"] if isinstance(each, Mapping)]
                 known = await self._people.known(lids_of(messages))
+                if any(message.get("chosen") for message in messages):
+                    known = msgspec.structs.replace(known, options=await self._options(messages))
                 found += [self._event(message, known) for message in messages]
             case "updates":
                 found += [status_of_update(each, now) for each in args["updates"]]
@@ -91,6 +95,19 @@ class Telling:
                     "bridge_event_unknown", extra={"session_id": self._session_id, "operation": other}
                 )
         return [each for each in found if each is not None]
+
+    async def _options(self, messages: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """What the polls of ours that *messages* are votes in had to offer, by hash."""
+        options: dict[str, str] = {}
+        for message in messages:
+            inside = opened(message.get("message"))
+            part = inside.part if inside is not None and message.get("chosen") else None
+            key = part.get("pollCreationMessageKey") if isinstance(part, Mapping) else None
+            poll = await self._link.sent(str(key.get("id"))) if isinstance(key, Mapping) else None
+            if poll is not None and poll.content["type"] == "poll":
+                for option in poll.content["poll"]["options"]:
+                    options[hashlib.sha256(option.encode()).hexdigest()] = option
+        return options
 
     def _event(self, message: Mapping[str, Any], known: Known) -> Inbound | None:
         try:
