@@ -385,7 +385,9 @@ json = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["url", "bind", "tokens", "name", "token", "retry", "max", "shops", "weights", "x"]),
+            st.sampled_from(
+                ["url", "bind", "tokens", "name", "token", "retry", "max", "shops", "weights", "x"]
+            ),
             inner,
             max_size=3,
         )
@@ -502,6 +504,24 @@ def test_a_base_url_that_paths_cannot_be_appended_to_is_refused(tmp_path, url, d
     """Nor may it carry a secret: base URLs are shown."""
     found = problems(tmp_path, f"providers: {{twilio: {{base_url: '{url}'}}}}")
     assert detail in found["providers.twilio.base_url"]
+
+
+@pytest.mark.parametrize(
+    ("section", "bad"),
+    [
+        ("{region: ie1, edge: dublin}", set()),
+        ("{base_url: 'https://api.twilio.com', region: au1}", set()),
+        ("{region: 'ie1.evil.example/'}", {"region"}),
+        ("{base_url: 'http://127.0.0.1:8081', region: ie1, edge: dublin}", {"region", "edge"}),
+    ],
+)
+def test_a_region_goes_with_twilios_own_host(tmp_path, section, bad):
+    """Another host is named in full; and neither word may hold anything but a part of a host's name."""
+    text = f"providers: {{twilio: {section}}}"
+    if not bad:
+        assert load(written(tmp_path, text), {}).providers.twilio.region
+        return
+    assert problems(tmp_path, text).keys() == {f"providers.twilio.{name}" for name in bad}
 
 
 def test_a_base_url_loses_the_slash_at_its_end(tmp_path):
