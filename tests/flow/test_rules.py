@@ -225,7 +225,7 @@ def test_a_rule_without_replies_keeps_silent():
 @pytest.mark.parametrize(
     "silent",
     [
-        item({"type": "poll_vote", "poll_vote": {"options": ["hoy"]}}),
+        pytest.param(item({"type": "poll_vote", "poll_vote": {"options": ["hoy"]}}), id="a vote"),
         pytest.param(item({"type": "reaction", "reaction": {"emoji": "👍"}}), id="a reaction"),
         pytest.param(
             item({"type": "system", "system": {"body": "changed number"}}), id="WhatsApp's own word"
