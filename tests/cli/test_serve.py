@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import httpx
+import yaml
 
 from tests.cli.conftest import COMMAND, PATIENCE, Running, Wad, environment, free_port, started, until
 
@@ -109,6 +110,26 @@ def test_the_sandbox_says_how_each_provider_gets_in(elsewhere: Path):
         assert f"\n    {provider}: {{base_url: " in said
     for provider in ("cloud_api", "meta_business", "dialog360", "twilio"):
         assert f"--provider {provider} \\\n    --credential " in said
+
+
+def test_what_the_sandbox_prints_for_a_configuration_is_one(wad: Wad, elsewhere: Path):
+    """Every provider with its URL, and Twilio's need of a public one: `wad check` takes the lines as they stand."""
+    command = [*COMMAND, "sandbox", "--no-web", "--bind", "127.0.0.1:0"]
+    with subprocess.Popen(
+        command, cwd=elsewhere, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as sandbox:
+        assert sandbox.stdout is not None
+        said = "".join(iter(sandbox.stdout.readline, "and a session of each that is wanted:\n"))
+        sandbox.send_signal(signal.SIGINT)
+        assert sandbox.stdout.read().count("wad sessions create") == 3
+        assert sandbox.wait(PATIENCE) == 0
+    file = elsewhere / "wad.yaml"
+    file.write_text(said.partition("in its configuration:\n")[2])
+    config = yaml.safe_load(file.read_text())
+    assert {*config["providers"]} == {"meta_business", "dialog360", "twilio"}
+    assert config["http"] == {"public_url": "http://127.0.0.1:8080"}
+    ran = wad("check", "--config", str(file))
+    assert ran.status == 0, ran.err
 
 
 def test_the_sandbox_calls_back_as_soon_as_somebody_is_there(elsewhere: Path):

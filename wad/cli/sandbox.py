@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DEFAULT_BIND: Final = "127.0.0.1:8081"
 _DATA_DIR: Final = Path("var/sandbox")
+#: Where a wad is reached that nobody told otherwise.
+_WAD: Final = "http://127.0.0.1:8080"
 _SHAKE_EVERY: Final = 2.0  # seconds between attempts to reach a callback that is not there yet
 
 
@@ -63,7 +65,7 @@ def sandbox(
 ) -> None:
     """Run a simulated WhatsApp, with a chat page.
 
-    Meta's Graph API with a business number and customers; and WhatsApp Web, with phones that you hold and people who write to them. Nothing of it reaches the real WhatsApp. On the page you write as a customer, and see what arrives.
+    Meta's Graph API with business numbers, Twilio's API with a sender, 360dialog's with a number; customers who write to all of them; and WhatsApp Web, with phones that you hold. Nothing of it reaches the real WhatsApp. On the page you write as a customer, and see what arrives.
     """
     from wad.sandbox.sandbox import Config
     from wad.sandbox.web.emulator import WebConfig, next_port
@@ -137,13 +139,20 @@ def _show(
         f"  WAD_PROVIDERS__CLOUD_API__BASE_URL={url} wad serve\n" + _create("demo", "cloud_api", credentials)
     )
     others = {provider: its for provider, its in access.items() if provider != "cloud_api"}
-    click.echo("\nto have it use the other providers as well, this in its configuration:\n  providers:")
+    click.echo(
+        "\nto have it use the other providers as well, this in its configuration:\n"
+        f'  http: {{public_url: "{_WAD}"}}   # Twilio signs it\n'
+        "  providers:"
+    )
     for provider, its in others.items():
         words = ", ".join(f"{name}: {json.dumps(value)}" for name, value in its["config"].items())
         click.echo(f"    {provider}: {{{words}}}")
     click.echo("and a session of each that is wanted:")
     for provider, its in others.items():
         click.echo(_create(provider.replace("_", "-"), provider, its["credentials"]))
+    click.echo(
+        f"their webhooks go to {_WAD}/webhooks/<provider>/<session>: say so on the chat page, Connect, for each number"
+    )
     if web and web["running"]:
         click.echo(
             "\nto have a wad use WhatsApp Web as well, this in its configuration:\n"
