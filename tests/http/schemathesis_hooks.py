@@ -7,7 +7,7 @@ import schemathesis
 #: The fields that name things which may not be there, or which somebody else's rules are about.
 _UNSAYABLE = re.compile(
     r"/(provider|credentials(/.*)?|settings/(flowUrl|baseUrl|flowSecret)|expiresAt|sendAt|replyTo"
-    r"|reaction/messageId|[a-z]+/mediaId|sessionId|file)"
+    r"|reaction/messageId|[a-z]+/mediaId|sessionId|from|file)"
 )
 
 

@@ -9,6 +9,7 @@ from wad.http.routes import OPERATIONS
 GUARDED = [op for op in OPERATIONS if op.access is Access.TOKEN]
 NOT_GUARDED = [op for op in OPERATIONS if op.access is not Access.TOKEN]
 SEND = {"to": "+5215512345678", "text": "hola"}
+TEMPLATE = {"name": "hola", "language": "es", "category": "UTILITY", "components": [{"type": "BODY"}]}
 #: How each guarded operation is asked for what belongs to shop-9: body, query; and what shop-8 hears.
 ASKED = {
     "createSession": ({"provider": "simulated", "credentials": {"key": "new"}, "shopId": "shop-9"}, {}, 403),
@@ -26,6 +27,25 @@ ASKED = {
     "listGroups": (None, {}, 404),
     "getGroup": (None, {}, 404),
     "markRead": ({"messageId": "msg_1"}, {}, 404),
+    "listNumbers": (None, {}, 404),
+    "addNumber": ({"countryCode": "52", "phoneNumber": "5512345678", "verifiedName": "T"}, {}, 404),
+    "getNumber": (None, {}, 404),
+    "requestNumberCode": ({"method": "sms"}, {}, 404),
+    "verifyNumberCode": ({"code": "123456"}, {}, 404),
+    "registerNumber": ({"pin": "123456"}, {}, 404),
+    "deregisterNumber": (None, {}, 404),
+    "setNumberPin": ({"pin": "123456"}, {}, 404),
+    "setNumberWebhook": ({}, {}, 404),
+    "removeNumberWebhook": (None, {}, 404),
+    "getWebhook": (None, {}, 404),
+    "setWebhook": ({}, {}, 404),
+    "removeWebhook": (None, {}, 404),
+    "listTemplates": (None, {}, 404),
+    "createTemplate": (TEMPLATE, {}, 404),
+    "deleteTemplate": (None, {"name": "hola"}, 404),
+    "editTemplate": ({"category": "UTILITY"}, {}, 404),
+    "getProfile": (None, {}, 404),
+    "changeProfile": ({"about": "Hola"}, {}, 404),
     "send": ({"sessionId": "nine", **SEND}, {}, 404),
     "sendGroup": ({"sessionId": "nine", "groupId": "g", "text": "hola"}, {}, 404),
     "sendBulk": ({"messages": [{"sessionId": "nine", **SEND}]}, {}, 202),
@@ -41,6 +61,7 @@ ASKED = {
 }
 
 
+PARAMETERS = ("sessionId", "messageId", "mediaId", "groupId", "number", "templateId")
 UPLOAD = form(("sessionId", None, None, b"nine"), ("file", "a.png", "image/png", b"png"))
 
 
@@ -56,6 +77,8 @@ async def of_shop_9(ask: Front) -> dict[str, str]:
         "messageId": sent.json["messageId"],
         "mediaId": file.json["mediaId"],
         "groupId": "g-1",
+        "number": "1",
+        "templateId": "1",
     }
 
 
@@ -87,7 +110,7 @@ async def test_without_a_known_token_nothing_is_done(op, authorization, autojump
     async with front() as ask:
         headers = {} if authorization is None else {"Authorization": authorization}
         reply = await ask.as_(None)(
-            op.method, op.path.format(sessionId="x", messageId="x", mediaId="x", groupId="x"), headers=headers
+            op.method, op.path.format(**dict.fromkeys(PARAMETERS, "x")), headers=headers
         )
         assert (reply.status, reply.json["code"]) == (401, "unauthorized")
         assert reply.headers["www-authenticate"].startswith("Bearer")

@@ -105,8 +105,10 @@ def _parameters(op: Operation) -> list[dict[str, Any]]:
         for name in names
     ]
     if op.query is not None:
-        for name, schema in op.query.model_json_schema()["properties"].items():
-            found.append({"name": name, "in": "query", "required": False, "schema": _given(schema)})
+        described = op.query.model_json_schema()
+        for name, schema in described["properties"].items():
+            required = name in described.get("required", ())
+            found.append({"name": name, "in": "query", "required": required, "schema": _given(schema)})
     for name, schema in op.headers.items():
         found.append({"name": name, "in": "header", "required": False, "schema": dict(schema)})
     return found

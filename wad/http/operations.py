@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from quart import Request
 
 from wad.http.auth import Principal
-from wad.validation import Model
+from wad.validation import Model, checked
 
 if TYPE_CHECKING:
     from wad.http.api import Api
@@ -70,6 +70,11 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     schema: type[BaseModel] | Mapping[str, Any]
     parse: Callable[[Any], Any] | None = None
     media_types: tuple[str, ...] = (JSON,)
+
+
+def json_body(model: type[Model]) -> Body:
+    """JSON that is checked as a whole; every bad field is named."""
+    return Body(schema=model, parse=lambda value: checked(model, value))
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ import msgspec
 
 from wad.content import SendBody, SendGroupBody, parse_send, parse_send_group
 from wad.http import media, messages, ops, pages, sessions, sse, webhooks
+from wad.http.account_routes import ACCOUNT_ROUTES
 from wad.http.answers import (
     BulkView,
     InboundView,
@@ -18,6 +19,7 @@ from wad.http.answers import (
     SessionView,
 )
 from wad.http.operations import Access, Body, Operation, Result
+from wad.http.operations import json_body as _json
 from wad.http.schemas import (
     BulkBody,
     DeadLetterQuery,
@@ -32,7 +34,7 @@ from wad.http.schemas import (
 )
 from wad.models import Status
 from wad.providers.base import Capabilities, Group
-from wad.validation import Model, checked
+from wad.validation import checked
 
 _API: Final = "/api/whatsapp"
 _SESSION: Final = f"{_API}/sessions/{{sessionId}}"
@@ -72,10 +74,6 @@ class TakenView(msgspec.Struct, frozen=True):
 
 class Health(msgspec.Struct, frozen=True):
     status: str
-
-
-def _json(model: type[Model]) -> Body:
-    return Body(schema=model, parse=lambda value: checked(model, value))
 
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
@@ -248,6 +246,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         answers={200: Result("Marked", ReadView)},
         problems=frozenset({404, 409, 502}),
     ),
+    *ACCOUNT_ROUTES,
     # --- messages
     Operation(
         id="send",
