@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import trio
 
-from wad.sandbox import READY
+from wad.sandbox import READY, READY_SENDER
 
 PACKAGE = Path(str(files("wad.sandbox")))
 
@@ -53,10 +53,13 @@ async def test_the_command_says_what_a_gateway_needs_and_stops_when_told(tmp_pat
         process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE, check=False))
         said = ""
         with trio.fail_after(30):
-            while "/_sandbox/numbers" not in said:
+            while "whatsapp:" not in said:
                 said += (await process.stdout.receive_some()).decode()
         url = re.search(r"http://127\.0\.0\.1:\d+", said)[0]  # type: ignore[index]
-        for words in (READY.phone_number_id, READY.access_token, READY.app_secret, READY.verify_token):
+        for words in (
+            *(READY.phone_number_id, READY.access_token, READY.app_secret, READY.verify_token),
+            *(READY_SENDER.account_sid, READY_SENDER.auth_token, f"whatsapp:{READY_SENDER.number}"),
+        ):
             assert str(words) in said
         async with httpx.AsyncClient(trust_env=False) as client:
             answer = await client.get(

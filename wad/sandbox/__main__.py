@@ -1,4 +1,4 @@
-"""`python -m wad.sandbox`: a simulated network with one number ready, and what a gateway needs to know of it."""
+"""`python -m wad.sandbox`: a simulated network with its numbers ready, and what a gateway needs to know of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from wad.sandbox import READY, Config, WebConfig, create_sandbox, serve_sandbox
+from wad.sandbox import READY, READY_SENDER, Config, WebConfig, create_sandbox, serve_sandbox
 from wad.sandbox.web.emulator import Emulator, next_port
 
 
@@ -65,6 +65,11 @@ def welcome(url: str, *, ready: bool) -> str:
             "  Send its webhooks somewhere:",
             f"    curl -X POST {url}/_sandbox/numbers -H 'Content-Type: application/json' \\",
             f"""      -d '{{"phoneNumberId": "{READY.phone_number_id}", "callbackUrl": "http://127.0.0.1:8080/webhooks/cloud_api"}}'""",
+            "",
+            f"  Twilio           {url}    (providers.twilio.base_url)",
+            f"  account SID      {READY_SENDER.account_sid}",
+            f"  auth token       {READY_SENDER.auth_token}",
+            f"  from             whatsapp:{READY_SENDER.number}",
             "",
         ]
     return "\n".join(lines) + "\n"
