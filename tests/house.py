@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -17,9 +17,11 @@ from wad.actors.services import Limits, Services
 from wad.events import Events, Fact
 from wad.flow.delivery import FlowDefaults, Flows
 from wad.models import Address, Content, Credentials, Session, SessionId, Settings
+from wad.providers.base import ProviderKind
 from wad.secrets import Vault
 from wad.store.memory import MemoryEngine
 from wad.store.store import Store
+from wad.supervisor.placing import Policies
 from wad.supervisor.policy import RestartPolicy
 from wad.supervisor.sending import Draft
 from wad.supervisor.sessions import NewSession, Sessions, open_sessions
@@ -37,8 +39,10 @@ class House:
     """What outlives a restart of the daemon: the store, and the provider's world."""
 
     world: SimulatedProvider = field(default_factory=SimulatedProvider)
+    others: tuple[ProviderKind, ...] = ()  # more kinds, under names of their own
     limits: Limits = field(default_factory=Limits)
     policy: RestartPolicy = field(default_factory=lambda: RestartPolicy(random=Random(1)))
+    policies: Policies = field(default_factory=Policies)  # how shops share their work
     flows: Flows = field(default_factory=lambda: Flows(FlowDefaults()))
     facts: list[Fact] = field(default_factory=list)
     seed: int = 1
@@ -53,7 +57,7 @@ class House:
 
     @asynccontextmanager
     async def run(self, *, grace: float = 35.0) -> AsyncIterator[Sessions]:
-        """One life of the daemon."""
+        """One life of the daemon; `die` ends it, wherever it is."""
         store = self.store()
         events = Events()
         events.subscribe(self.facts.append)
@@ -68,14 +72,28 @@ class House:
             connecting=trio.CapacityLimiter(self.connecting),
         )
 
-        async with (
-            self.world.running(),
-            open_sessions(
-                services, {self.world.name: self.world}, self.policy, check_url=lambda url: None, grace=grace
-            ) as sessions,
-        ):
-            await sessions.restore()
-            yield sessions
+        kinds: dict[str, ProviderKind] = {kind.name: kind for kind in (self.world, *self.others)}
+        self._life = trio.CancelScope()
+        with self._life:
+            async with AsyncExitStack() as stack:
+                for kind in kinds.values():
+                    await stack.enter_async_context(kind.running())
+                sessions = await stack.enter_async_context(
+                    open_sessions(
+                        services,
+                        kinds,
+                        self.policy,
+                        check_url=lambda url: None,
+                        policies=self.policies,
+                        grace=grace,
+                    )
+                )
+                await sessions.restore()
+                yield sessions
+
+    def die(self) -> None:
+        """Nothing of this life comes to its end: neither the daemon's work nor the block of `run`."""
+        self._life.cancel()
 
     def facts_of(self, kind: type[Any]) -> list[Any]:
         return [fact for fact in self.facts if isinstance(fact, kind)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -15,7 +16,7 @@ import trio
 
 from tests.store.made import a_message, a_session, an_item, inbound
 from wad.errors import StoreUnavailable
-from wad.models import Credentials, MessageQuery, SessionId, Settings
+from wad.models import Credentials, Former, MessageQuery, SessionId, Settings, utc_now
 from wad.secrets import Vault
 from wad.store import sql
 from wad.store.base import Query, StoreUnusable
@@ -47,10 +48,13 @@ async def test_files_are_for_their_owner_alone(store, data):
 
 async def test_nothing_that_people_wrote_can_be_read_from_the_files(store, data):
     """Texts, credentials, secrets, answers: sealed in the file and in its log; ids and numbers are not."""
-    words = [f"canary{n}-{os.urandom(8).hex()}" for n in range(6)]
+    words = [f"canary{n}-{os.urandom(8).hex()}" for n in range(7)]
     await store.add_session(
         a_session(
-            "s2", credentials=Credentials(accessToken=words[0]), settings=Settings(flow_secret=words[1])
+            "s2",
+            credentials=Credentials(accessToken=words[0]),
+            settings=Settings(flow_secret=words[1]),
+            former=Former(provider="twilio", credentials={"authToken": words[6]}, since=utc_now()),
         )
     )
     await store.add_messages(
@@ -347,3 +351,19 @@ async def test_what_one_call_sets_stands_or_falls_together_in_a_kill_9(tmp_path)
         assert int(creds) >= acknowledged
         assert set(ratchets.values()) == {creds}
         assert unused == {creds: "k"}
+
+
+async def test_a_store_of_an_older_wad_gets_the_columns_that_it_lacks(tmp_path):
+    """With its rows as they were: what they do not have is null."""
+    path = tmp_path / "data"
+    async with open_store("embedded", data_dir=path, vault=Vault(bytes(32))) as store:
+        await store.add_session(a_session())
+    with contextlib.closing(sqlite3.connect(path / FILE)) as db:
+        for table, column in (("sessions", "former"), ("messages", "lane")):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        db.commit()
+    async with open_store("embedded", data_dir=path, vault=Vault(bytes(32))) as store:
+        session = await store.session(SessionId("s1"))
+        assert session is not None
+        assert session.former is None
+        assert await store.add_messages([a_message()])

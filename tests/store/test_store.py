@@ -24,6 +24,7 @@ from wad.models import (
     DesiredState,
     Failure,
     FlowEvent,
+    Former,
     InboxState,
     Media,
     MessageQuery,
@@ -728,3 +729,18 @@ async def test_a_row_that_cannot_be_read_takes_nobody_down_with_it(store, s1, ca
     await store._engine.write([Update("sessions", "s1", s1.rev, {"credentials": b"x" * 50, "rev": 5})])
     assert (await store.session("s1")).credentials == {}
     assert good.message_id in await store.messages([good.message_id])
+
+
+async def test_the_provider_that_a_session_left_is_kept_sealed(store):
+    """With its credentials, which no repr shows."""
+    session = await store.add_session(a_session())
+    former = Former(provider="twilio", credentials={"authToken": "former-canary"}, since=session.created_at)
+    assert await store.save_session(session, msgspec.structs.replace(session, former=former, rev=2))
+    found = await store.session(session.session_id)
+    assert found is not None
+    assert found.former == former
+    seen = found.as_of("twilio")
+    assert seen is not None
+    assert seen.credentials == {"authToken": "former-canary"}
+    assert found.as_of("dialog360") is None
+    assert "former-canary" not in repr(found)

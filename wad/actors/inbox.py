@@ -110,10 +110,15 @@ class Inbox:
 
     # --- the callers' side --------------------------------------------------------------------------
 
-    async def receive(self, events: Sequence[InboundMessage | AccountEvent]) -> int:
-        """Store *events*; on return they are on disk. How many were new. Raises StoreUnavailable."""
+    async def receive(
+        self, events: Sequence[InboundMessage | AccountEvent], *, provider: str | None = None
+    ) -> int:
+        """Store *events*; on return they are on disk. How many were new. Raises StoreUnavailable.
+
+        *provider*: that they came by, where that is not the session's any more.
+        """
         media: list[Media] = []
-        items = [self._item(self._with_own_media(event, media)) for event in events]
+        items = [self._item(self._with_own_media(event, media), provider) for event in events]
         # The rows are written even if whoever carried them hangs up meanwhile; cancelled here, nobody would take them up.
         with trio.CancelScope(shield=True):
             if media:
@@ -141,7 +146,9 @@ class Inbox:
         """A person asked for a dead letter to be delivered again; that is on disk."""
         self._offer(item)
 
-    def _item(self, event: InboundMessage | AccountEvent | FlowEvent) -> InboxItem:
+    def _item(
+        self, event: InboundMessage | AccountEvent | FlowEvent, provider: str | None = None
+    ) -> InboxItem:
         session = self._session()
         flows = self._services.flows
         now = self._services.now()
@@ -149,7 +156,7 @@ class Inbox:
         return InboxItem(
             message_id=new_message_id(),
             session_id=session.session_id,
-            provider=session.provider,
+            provider=provider or session.provider,
             shop_id=session.shop_id,
             event=event,
             seq=next_seq(),

@@ -28,6 +28,7 @@ from wad.actors.lanes import Lanes, Workers
 from wad.actors.limiter import Limiter
 from wad.actors.services import Services
 from wad.actors.settlement import LOOK_AFTER, look_up
+from wad.actors.takeover import taken_over
 from wad.errors import ProviderError, Scope, Verdict
 from wad.events import BreakerChanged, MessageMoved, OutboxLoaded, Throttled
 from wad.models import (
@@ -43,7 +44,7 @@ from wad.models import (
     given_up,
     with_status,
 )
-from wad.providers.base import Accepted, Connection
+from wad.providers.base import Accepted, Connection, ProviderKind
 
 #: Seconds before attempt 2, 3, ...; the last one repeats.
 RETRY_AFTER = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -66,16 +67,16 @@ class Outbox:
         on_needs_person: Callable[[ProviderError], None],
         on_accepted: Callable[[OutboundMessage], Awaitable[None]],
         tell: Callable[[Sequence[OutboundMessage]], Awaitable[None]],
-        settles_by: Callable[[], str],
+        kind: Callable[[], ProviderKind],
     ) -> None:
         """*tell* stores a step for the flow, where the flow wants to hear of it.
 
-        *settles_by*: the provider's `settlement`, which may be another one after a change of provider.
+        *kind* is that of the session's provider, which may be another one after a change of provider.
         """
         self._services = services
         self._session = session
         self._tell = tell
-        self._settles_by = settles_by
+        self._kind = kind
         self._on_needs_person = on_needs_person
         self._on_accepted = on_accepted
         settings, pace = session().settings, services.pace(session().provider)
@@ -196,7 +197,11 @@ class Outbox:
 
     def _first_look(self, item: Pending) -> datetime | None:
         """When its turn comes: for one in doubt the end of its window, or before that a look at the provider's list."""
-        if item.state != MessageState.UNKNOWN or item.due_at is None or self._settles_by() != "list":
+        if (
+            item.state != MessageState.UNKNOWN
+            or item.due_at is None
+            or self._kind().capabilities.settlement != "list"
+        ):
             return item.due_at
         since = item.due_at - self._services.limits.settle_window
         return min(item.due_at, since + timedelta(seconds=LOOK_AFTER))
@@ -279,7 +284,40 @@ class Outbox:
             case state:
                 raise AssertionError(f"an open message cannot be {state}")
 
+    def _is_ours(self, message: OutboundMessage) -> bool:
+        """Whether *message* is the provider's that the session has now."""
+        return message.provider == self._session().provider
+
+    async def take_over(self) -> None:
+        """Have what waits go by the provider that the session has now, as far as that one can."""
+        waiting = [item.message_id for item in self.lanes.items() if item.message_id not in self._doubtful]
+        for start in range(0, len(waiting), BODIES):
+            found = await self._services.patient.messages(waiting[start : start + BODIES])
+            for message in found.values():
+                waits = message.state in (MessageState.QUEUED, MessageState.SCHEDULED)
+                if waits and message.is_open and not self._is_ours(message):
+                    await self._take_over(message)
+
+    async def _take_over(self, message: OutboundMessage) -> OutboundMessage | None:
+        """*message*, which was another provider's, as it stands now; None where it ended."""
+        taken = taken_over(message, self._session(), self._kind(), self._services.now())
+        self._bodies.pop(message.message_id, None)
+        stands = await self._record(message, taken)
+        if stands is not None and stands.is_open:
+            return stands
+        self.forget(message.message_id)
+        return None
+
     async def _attempt(self, item: Pending, message: OutboundMessage) -> None:
+        if not self._is_ours(message):
+            if (taken := await self._take_over(message)) is None:
+                self.lanes.done(item)
+                return
+            # Somebody else may have moved it meanwhile.
+            if taken.state is not message.state or not self._is_ours(taken):
+                self.lanes.again(item, trio.current_time(), hold=True)
+                return
+            message = taken
         now = self._services.now()
         if message.expires_at <= now:
             await self._expire(message)
@@ -458,7 +496,7 @@ class Outbox:
         """What becomes of a send that may have gone out: `unknown`, or `queued` again under the same id."""
         now = self._services.now()
         failure = Failure.of(error) if error else Failure("unknown_outcome", note or "", None, False)
-        if self._settles_by() != "resend":
+        if self._settlement_of(sending) != "resend":
             until = now + self._services.limits.settle_window
             return sending.moved(MessageState.UNKNOWN, now, error=failure, note=note, due_at=until)
         due_at = now + timedelta(seconds=self._pause_after(sending))
@@ -468,11 +506,15 @@ class Outbox:
         note = "it may have gone out: resent under the same id"
         return sending.moved(MessageState.QUEUED, now, error=failure, note=note, due_at=due_at, resent=True)
 
+    def _settlement_of(self, message: OutboundMessage) -> str:
+        """How it is found out whether *message* went out. A provider that did not get it can only be waited with."""
+        return self._kind().capabilities.settlement if self._is_ours(message) else "callback"
+
     async def _settle(self, item: Pending, message: OutboundMessage) -> None:
         """Look for proof where there is a list to look at; give up on it once the window for proof is over."""
         assert self._connection is not None
         note = "no proof came"
-        if self._settles_by() == "list" and message.provider == self._session().provider:
+        if self._settlement_of(message) == "list":
             found = await look_up(self._services, self._connection, message)
             if isinstance(found, Accepted):
                 await self._took(item, message, found)
@@ -487,8 +529,7 @@ class Outbox:
     async def _give_up_on_proof(self, item: Pending, message: OutboundMessage, note: str) -> None:
         """The window for proof is over: a dead letter, or another try where the session asked for that."""
         now = self._services.now()
-        # The session had another provider when it was sent, or an older wad.
-        resends = self._settles_by() == "resend"
+        resends = self._settlement_of(message) == "resend"  # an older wad, which could not, sent it
         if (resends or self._session().settings.duplicates == "at_least_once") and message.expires_at > now:
             why = "under the same id" if resends else "as the session's `duplicates` says"
             queued = message.moved(

@@ -33,6 +33,13 @@ class Reopen(Request[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeProvider(Request[None]):
+    """Let go of the provider, `write` that it is another one, and begin with that one."""
+
+    write: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
 class Probe(Request[None]):
     """Prove the account again, without a change of state meanwhile."""
 

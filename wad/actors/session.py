@@ -10,10 +10,11 @@ What an actor does is done by its parts: `Document` (its state, in memory and st
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -25,10 +26,10 @@ from wad.actors.inbox import Inbox, flow_events_of
 from wad.actors.keys import SessionKeys
 from wad.actors.mailbox import Envelope, Mailbox
 from wad.actors.outbox import Outbox
-from wad.actors.requests import Call, Connect, Disconnect, Logout, Probe, Reopen
+from wad.actors.requests import Call, ChangeProvider, Connect, Disconnect, Logout, Probe, Reopen
 from wad.actors.services import Services
 from wad.actors.statuses import Statuses
-from wad.errors import ProviderError
+from wad.errors import ProviderError, WadError
 from wad.events import ProviderCalled
 from wad.models import (
     Content,
@@ -41,12 +42,14 @@ from wad.models import (
     QueueStatus,
     Reason,
     Session,
+    SessionId,
     SessionState,
     Status,
     StatusUpdate,
 )
 from wad.providers.base import Connection, Pairing, Proof, ProviderKind
 
+log: Final = logging.getLogger("wad.actors")
 #: Longer than any one send may take (a whole attempt has 35 s).
 SEND_TIMEOUT = 40.0
 #: Seconds that a logout may take: a round trip, and a slow one.
@@ -60,6 +63,7 @@ class SessionActor:
     __slots__ = (
         "_connection",
         "_document",
+        "_forget_at",
         "_history",
         "_keys",
         "_nursery",
@@ -88,7 +92,9 @@ class SessionActor:
         services: Services,
         *,
         queue_replies: Callable[[SessionActor, InboxItem, Sequence[Content]], Awaitable[None]],
+        forget: Callable[[str, SessionId], Awaitable[None]],
     ) -> None:
+        """*forget* has the provider of that name remove what it keeps of the session outside of the store."""
         self._document = Document(services, session, status=self.status, tell=self._tell_flow)
         self.kind = kind
         self.mailbox = Mailbox()
@@ -100,6 +106,7 @@ class SessionActor:
         self.last_ack_at: datetime | None = None
         self._services = services
         self._queue_replies = queue_replies
+        self._forget_at = forget
         self._runs = 0
         self._nursery: trio.Nursery | None = None
         self._connection: Connection | None = None
@@ -114,7 +121,7 @@ class SessionActor:
             on_needs_person=self._needs_person,
             on_accepted=self._accepted,
             tell=self._tell,
-            settles_by=self._settlement,
+            kind=self._its_kind,
         )
         self.statuses = Statuses(services, current, self.outbox, tell=self._tell)
         self.connecting = Connecting(services, self._document, self.outbox, self.inbox, status=self.status)
@@ -220,6 +227,7 @@ class SessionActor:
                     try:
                         if load:
                             await self._load()
+                        await self._settle_former()
                         if self.session.desired_state is DesiredState.CONNECTED:
                             if connect and not self.connecting.stays:
                                 self.connecting.start()
@@ -284,6 +292,8 @@ class SessionActor:
                 await envelope.settle(self._logout)
             case Reopen():
                 await envelope.settle(self._reopen)
+            case ChangeProvider(write=write):
+                await envelope.settle(partial(self._change_provider, write))
             case other:
                 raise AssertionError(f"an actor cannot be asked for {other!r}")
 
@@ -292,6 +302,31 @@ class SessionActor:
         self._reopening = True
         assert self._nursery is not None
         self._nursery.cancel_scope.cancel()
+
+    async def _change_provider(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Nothing is in hand when it is written; from then on, whatever happens, the next life has the new one."""
+        await self._hold()
+        paired = self.kind.capabilities.pairing and self.session.state is SessionState.CONNECTED
+        try:
+            await write()
+        except WadError:  # it stays what it was
+            if self.session.desired_state is DesiredState.CONNECTED and not self.connecting.stays:
+                await self.connecting.at_once()
+            raise
+        assert self._connection is not None
+        if paired and (untold := await self._unpair(self._connection)) is not None:
+            log.warning("not_logged_out", extra={"session_id": self.session.session_id, "detail": untold})
+        await self._reopen()
+
+    async def _settle_former(self) -> None:
+        """Carry out what a change of provider leaves to do: an earlier life may have died over it."""
+        former = self.session.former
+        if former is None or former.settled:
+            return
+        await self.keys.clear()
+        await self._forget_at(former.provider, self.session.session_id)
+        await self.outbox.take_over()
+        await self.change(store_patiently=True, former=msgspec.structs.replace(former, settled=True))
 
     async def _disconnect(self) -> None:
         await self._hold()
@@ -303,16 +338,20 @@ class SessionActor:
         """Unpair. Where the other side cannot be told, the keys go all the same, and the reason says so."""
         await self._hold()
         assert self._connection is not None
-        detail = "logged out as asked"
-        with trio.move_on_after(LOGOUT_TIMEOUT) as scope:
-            try:
-                await self._connection.logout()
-            except ProviderError as error:
-                detail = f"{_UNTOLD}: {error.detail}"
-        if scope.cancelled_caught:
-            detail = f"{_UNTOLD}: no answer within {LOGOUT_TIMEOUT:.0f} s"
+        detail = await self._unpair(self._connection) or "logged out as asked"
         await self._connection.disconnect()
         await self.forget_pairing(detail)
+
+    @staticmethod
+    async def _unpair(connection: Connection) -> str | None:
+        """Log out. Why WhatsApp could not be told, where it could not."""
+        with trio.move_on_after(LOGOUT_TIMEOUT):
+            try:
+                await connection.logout()
+            except ProviderError as error:
+                return f"{_UNTOLD}: {error.detail}"
+            return None
+        return f"{_UNTOLD}: no answer within {LOGOUT_TIMEOUT:.0f} s"
 
     async def forget_pairing(self, detail: str) -> None:
         """Remove the keys, and be `logged_out`: the next `connect` pairs anew."""
@@ -406,8 +445,12 @@ class SessionActor:
         """Store what came in, whoever carried it. On return it is on disk. Raises StoreUnavailable."""
         if not events:
             return
-        now = self._services.now()
         self.connecting.alive()
+        await self.received_by(self.session.provider, events)
+
+    async def received_by(self, provider: str, events: Sequence[Inbound]) -> None:
+        """As `received`, of *provider*, which the session may have left: then it proves nothing of the one it has."""
+        now = self._services.now()
         statuses = [event for event in events if isinstance(event, StatusUpdate)]
         others = [event for event in events if not isinstance(event, StatusUpdate)]
         for event in others:
@@ -418,12 +461,12 @@ class SessionActor:
             self.last_ack_at = now
             await self.statuses.receive(statuses)
         if others:
-            await self.inbox.receive(others)
+            await self.inbox.receive(others, provider=provider)
 
     # --- hooks of the parts -------------------------------------------------------------------------
 
-    def _settlement(self) -> str:
-        return self.kind.capabilities.settlement
+    def _its_kind(self) -> ProviderKind:
+        return self.kind
 
     def _history_of(self) -> History | None:
         """What its provider still knows of what was missed. It is of this life's provider, and outlives the life."""
@@ -463,6 +506,10 @@ class SessionActor:
         )
 
     # --- what others wait for, and change -----------------------------------------------------------
+
+    def be(self, state: SessionState) -> None:
+        """Be in *state*, as somebody wanted: there is no other reason."""
+        self._document.be(state, None)
 
     async def change_of_state(self) -> None:
         """Return when the state, or its reason, is another one."""

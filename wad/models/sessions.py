@@ -100,6 +100,18 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
         return f"Settings(rate={self.rate}, burst={self.burst}, duplicates={self.duplicates!r})"
 
 
+class Former(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider that a session had before this one: late statuses still come by it."""
+
+    provider: str
+    credentials: dict[str, str]  # what its webhooks are verified with
+    since: datetime  # of the change
+    settled: bool = False  # whether its keys and files are gone, and what waited goes by the new one
+
+    def __repr__(self) -> str:
+        return f"Former({self.provider!r}, settled={self.settled})"
+
+
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """The stored session: what it is, what is wanted of it, what was last known of it."""
 
@@ -122,10 +134,21 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     data_key: bytes = b""  # wrapped by the master key; see `wad.secrets`
     rev: int = 0
+    former: Former | None = None
 
     def __repr__(self) -> str:  # whoever reads a QR code can pair a phone with it
         hidden = {"qr_code": self.qr_code and "***", "data_key": b""}
         return super(Session, msgspec.structs.replace(self, **hidden)).__repr__()
+
+    def as_of(self, provider: str) -> Session | None:
+        """The session as *provider* knows it, or knew it before a change; None where it never did."""
+        if provider == self.provider:
+            return self
+        if self.former is None or provider != self.former.provider:
+            return None
+        return msgspec.structs.replace(
+            self, provider=provider, credentials=Credentials(self.former.credentials)
+        )
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

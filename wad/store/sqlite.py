@@ -169,7 +169,13 @@ class SQLiteEngine:
 
     def _make(self, tables: Sequence[Table], db: sqlite3.Connection) -> None:
         for table in tables:
-            for statement in sql.create(table):
+            first, *indexes = sql.create(table)
+            db.execute(first)
+            there = {row[1] for row in db.execute(f"PRAGMA table_info({table.name})")}
+            for column, kind in table.columns.items():
+                if column not in there:  # an older wad made the table
+                    db.execute(f"ALTER TABLE {table.name} ADD COLUMN {column} {kind}")
+            for statement in indexes:
                 db.execute(statement)
 
     def _flush(self, writes: Sequence[Write], db: sqlite3.Connection) -> list[Result]:

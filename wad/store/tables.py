@@ -32,6 +32,7 @@ SESSIONS: Final = Table(
         "connectionData": "TEXT",  # JSON
         "credentials": "BLOB",  # sealed JSON
         "settings": "BLOB",  # sealed JSON: it may hold the flow's secret
+        "former": "BLOB",  # sealed JSON: the provider before this one, with its credentials
         "createdAt": "INTEGER",
         "updatedAt": "INTEGER",
         "owner": "TEXT",

@@ -97,7 +97,11 @@ class Actors:
     def adopt(self, session: Session, *, restored: bool = False, has_work: bool) -> SessionActor:
         """Give a stored session its actor. A *restored* one connects when `connect_in_turn` comes to it."""
         actor = SessionActor(
-            session, self.kinds[session.provider], self._services, queue_replies=self._queue_replies
+            session,
+            self.kinds[session.provider],
+            self._services,
+            queue_replies=self._queue_replies,
+            forget=self._forget,
         )
         self._actors[session.session_id] = actor
         self._scopes[session.session_id] = scope = trio.CancelScope()
@@ -206,16 +210,28 @@ class Actors:
             ActorCrashed(actor.session.session_id, actor.session.provider, error, actor.restarts, delay)
         )
 
+    async def _forget(self, provider: str, session_id: SessionId) -> None:
+        """Have *provider*, which the session left, remove what it keeps of it; unless it has gone itself."""
+        if (kind := self.kinds.get(provider)) is not None:
+            await kind.forget(session_id)
+
+    def _names(self, session: Session) -> Iterator[tuple[str, str]]:
+        """Each provider that the session has, or had before, and what that calls it."""
+        for name in (session.provider, session.former.provider if session.former else None):
+            seen = session.as_of(name) if name is not None else None
+            kind = self.kinds.get(name) if name is not None else None
+            if seen is not None and kind is not None and (account := kind.account_of(seen.credentials)):
+                yield kind.name, account
+
     def _list(self, actor: SessionActor) -> None:
-        if (account := actor.kind.account_of(actor.session.credentials)) is not None:
-            self._accounts[actor.session.provider, account].append(actor)
+        for name in self._names(actor.session):
+            self._accounts[name].append(actor)
 
     def _unlist(self, actor: SessionActor) -> None:
-        if (account := actor.kind.account_of(actor.session.credentials)) is not None:
-            named = self._accounts[actor.session.provider, account]
-            named.remove(actor)
-            if not named:
-                del self._accounts[actor.session.provider, account]
+        for name in self._names(actor.session):
+            self._accounts[name].remove(actor)
+            if not self._accounts[name]:
+                del self._accounts[name]
 
     def _join(self, actor: SessionActor) -> None:
         if (shop_id := actor.session.shop_id) is not None:

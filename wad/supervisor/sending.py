@@ -40,6 +40,7 @@ from wad.models import (
     OutboundMessage,
     Priority,
     Reason,
+    Session,
     SessionId,
     ShopId,
     Step,
@@ -173,10 +174,10 @@ class Sending:
             errors.append(FieldError("/expiresAt", "must be later than sendAt"))
         elif expires_at <= now:
             errors.append(FieldError("/expiresAt", "is in the past"))
-        content, near = await self._with_provider_ids(session.session_id, draft.content, errors)
+        content, near = await self._with_provider_ids(session, draft.content, errors)
         quotes = None
         if draft.reply_to is not None:
-            quoted = await self._known(session.session_id, draft.reply_to)
+            quoted = await self._known(session, draft.reply_to)
             if quoted is None:
                 errors.append(
                     FieldError("/replyTo", "names no message of this session that the provider knows")
@@ -257,7 +258,7 @@ class Sending:
             )
 
     async def _with_provider_ids(
-        self, session_id: SessionId, content: Content, errors: list[FieldError]
+        self, session: Session, content: Content, errors: list[FieldError]
     ) -> tuple[Content, Number | None]:
         """*content* with the provider's own ids in place of wad's for files and for a reacted-to message.
 
@@ -267,14 +268,17 @@ class Sending:
         part: dict[str, Any] = content[kind]
         if kind in MEDIA_TYPES and str(part.get("mediaId", "")).startswith("med_"):
             media = await self._services.store.media(part["mediaId"])
-            if media is None or media.session_id != session_id:
+            if media is None or media.session_id != session.session_id:
                 errors.append(FieldError(f"/{kind}/mediaId", "names no file of this session"))
+            elif session.former is not None and media.created_at <= session.former.since:
+                told = f"was uploaded to {session.former.provider}, which the session left: upload it again"
+                errors.append(FieldError(f"/{kind}/mediaId", told))
             elif media.expires_at <= self._services.now():
                 errors.append(FieldError(f"/{kind}/mediaId", "the provider no longer keeps that file"))
             else:
                 return {**content, kind: {**part, "mediaId": media.provider_media_id}}, None
         if kind == "reaction":
-            known = await self._known(session_id, part["messageId"])
+            known = await self._known(session, part["messageId"])
             if known is None:
                 errors.append(
                     FieldError(
@@ -285,18 +289,21 @@ class Sending:
                 return {**content, kind: {**part, "messageId": known.provider_id}}, known.number
         return content, None
 
-    async def _known(self, session_id: SessionId, message_id: str) -> _Known | None:
-        """What the provider calls our *message_id*, inbound or outbound. Its own ids pass as they are."""
+    async def _known(self, session: Session, message_id: str) -> _Known | None:
+        """What the session's provider calls our *message_id*, inbound or outbound. Its own ids pass as they are."""
         if not message_id.startswith("msg_"):
             return _Known(message_id)
         store = self._services.store
         item = await store.inbox_item(MessageId(message_id))
         if item is not None:
-            if item.session_id != session_id or not isinstance(item.event, InboundMessage):
+            its = (item.session_id, item.provider) == (session.session_id, session.provider)
+            if not its or not isinstance(item.event, InboundMessage):
                 return None
             return _Known(item.event.provider_message_id, item.event.number)
         message = await store.message(MessageId(message_id))
-        if message is None or message.session_id != session_id or message.provider_message_id is None:
+        if message is None or message.provider_message_id is None:
+            return None
+        if (message.session_id, message.provider) != (session.session_id, session.provider):
             return None
         return _Known(message.provider_message_id, message.number)
 

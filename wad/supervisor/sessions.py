@@ -40,6 +40,7 @@ from wad.supervisor.calls import Calls
 from wad.supervisor.failover import Failover
 from wad.supervisor.management import Management
 from wad.supervisor.messages import Messages
+from wad.supervisor.moving import move
 from wad.supervisor.placing import Placing, Policies
 from wad.supervisor.policy import RestartPolicy
 from wad.supervisor.sending import Sending
@@ -96,8 +97,8 @@ class Sessions:
         self.actors = Actors(nursery, services, kinds, policy, queue_replies=sending.queue_replies)
         self.webhooks = WebhookDesks(services, self.actors)
         self.calls = Calls(services, self.actors)
-        placing = Placing(services, self.actors, self.calls, policies)
         self.management = Management(self.actors, self.calls)
+        placing = Placing(services, self.actors, self.calls, policies)
         self._failover = Failover(services, nursery, self.actors, placing)
         self.messages = Messages(
             services, self.actors, sending, self.webhooks, placing=placing, failover=self._failover
@@ -191,19 +192,17 @@ class Sessions:
             self._check_settings(changes["settings"], errors)
         if errors:
             raise InvalidRequest("the session cannot be changed so", errors)
+        if kind is not actor.kind:
+            await move(self._services, self.actors, actor, kind, changes)
+            return actor.session
         with self.actors.changing(actor):
             after = await actor.change(**changes)
-            actor.kind = kind
         drained = msgspec.structs.replace(
             before.settings, drained=after.settings.drained
         )  # no connection's matter
-        if (after.provider, after.credentials, after.settings) != (
-            before.provider,
-            before.credentials,
-            drained,
-        ):
+        if (after.credentials, after.settings) != (before.credentials, drained):
             actor.retune()
-            if (after.provider, after.credentials) != (before.provider, before.credentials):
+            if after.credentials != before.credentials:
                 actor.connecting.unproven()
             await self._reopen(actor)
         return actor.session

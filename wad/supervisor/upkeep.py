@@ -14,6 +14,7 @@ from wad.actors.services import Services
 from wad.models import SessionState
 from wad.store.store import Retention
 from wad.supervisor.actors import Actors
+from wad.supervisor.moving import forget_former
 
 #: Seconds between looks for messages that outlived their `expiresAt` in sessions that may not send.
 EXPIRE_EVERY: Final = 300.0
@@ -26,7 +27,7 @@ async def look_after(services: Services, actors: Actors, retention: Retention) -
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_keep_proofs_fresh, services, actors)
         nursery.start_soon(_expire, actors)
-        nursery.start_soon(_purge, services, retention)
+        nursery.start_soon(_purge, services, actors, retention)
 
 
 async def _keep_proofs_fresh(services: Services, actors: Actors) -> None:
@@ -49,7 +50,8 @@ async def _expire(actors: Actors) -> None:
             await actor.outbox.expire_overdue()
 
 
-async def _purge(services: Services, retention: Retention) -> None:
+async def _purge(services: Services, actors: Actors, retention: Retention) -> None:
     while True:
         await trio.sleep(PURGE_EVERY)
         await services.patient.purge(services.now(), retention)
+        await forget_former(services, actors)

@@ -88,7 +88,7 @@ class WebhookDesks:
         if session_id is None:
             return None
         actor = self._actors.get(session_id)
-        if actor.session.provider != provider:
+        if actor.session.as_of(provider) is None:
             raise NotFound(f"there is no {provider} session {session_id!r}")
         return actor
 
@@ -114,7 +114,7 @@ class _Desk:
 
         It only says that we are who the app's owner means; what a POST may do, its signature decides.
         """
-        sessions = [actor.session] if actor else [None, *(each.session for each in self._all())]
+        sessions = [self._seen(actor)] if actor else [None, *(each.session for each in self._all())]
         expected = {self._kind.verify_token(session) for session in sessions} - {None}
         return any(hmac.compare_digest(str(one).encode(), token.encode()) for one in expected)
 
@@ -143,7 +143,10 @@ class _Desk:
                 actors[to.session.session_id] = to
                 routed[to.session.session_id].append(event.event)
         for session_id, its in routed.items():
-            await actors[session_id].received(its)
+            if actors[session_id].session.provider == self._kind.name:
+                await actors[session_id].received(its)
+            else:
+                await actors[session_id].received_by(self._kind.name, its)
         await self._keep_strays(strays)
         return _counted(event.event for event in events)
 
@@ -151,7 +154,7 @@ class _Desk:
         self, webhooks: Webhooks, actor: SessionActor | None, request: WebhookRequest
     ) -> tuple[list[WebhookEvent], set[str]]:
         """The events of *request*, and the secrets that it proves knowledge of."""
-        configured = self._kind.webhook_secret(actor.session if actor else None)
+        configured = self._kind.webhook_secret(self._seen(actor) if actor else None)
         proven = {s for s in (configured,) if s is not None and webhooks.verify(request, secret=s)}
         try:
             events = webhooks.parse(request)
@@ -169,14 +172,21 @@ class _Desk:
         return events, proven
 
     def _secret_of(self, actor: SessionActor) -> str | None:
-        return self._kind.webhook_secret(actor.session)
+        return self._kind.webhook_secret(self._seen(actor))
+
+    def _seen(self, actor: SessionActor) -> Session:
+        """*actor*'s session as this provider knows it, or knew it before a change."""
+        return actor.session.as_of(self._kind.name) or actor.session
+
+    def _is_proven(self, actor: SessionActor) -> bool:
+        return actor.is_proven or actor.session.provider != self._kind.name  # `move` saw to it
 
     def _recipients(self, actor: SessionActor | None, event: WebhookEvent) -> list[SessionActor]:
         if actor is not None:
-            account = self._kind.account_of(actor.session.credentials)
+            account = self._kind.account_of(self._seen(actor).credentials)
             return [actor] if event.account in (None, account) else []
         if event.account is not None:
-            return [each for each in self._by_account(event.account) if each.is_proven]
+            return [each for each in self._by_account(event.account) if self._is_proven(each)]
         return [each for each in self._all() if each.is_proven and _concerns(event, each.session)]
 
     async def adopt(self, stray: InboxItem) -> None:
@@ -184,7 +194,7 @@ class _Desk:
         account = stray.error.provider_code if stray.error else None
         if isinstance(stray.event, FlowEvent) or account is None:
             raise NotFound("nobody knows which account it was for")
-        actors = [actor for actor in self._by_account(account) if actor.is_proven]
+        actors = [actor for actor in self._by_account(account) if self._is_proven(actor)]
         if not actors:
             raise NotFound(
                 f"no connected {self._kind.name} session has the account {account}: create it first"

@@ -1,4 +1,4 @@
-"""Sessions and their rows. Credentials and settings are sealed: both hold secrets."""
+"""Sessions and their rows. Credentials, the former ones too, and settings are sealed: all hold secrets."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Final
 
 import msgspec
 
-from wad.models import Credentials, DesiredState, Reason, Session, SessionId, SessionState, Settings
+from wad.models import Credentials, DesiredState, Former, Reason, Session, SessionId, SessionState, Settings
 from wad.secrets import Unreadable, Vault
 from wad.store.base import Row
 from wad.store.records.values import at, json_object, maybe_at, maybe_ms, ms, to_json, unreadable
 
 _credentials: Final = msgspec.json.Decoder(dict[str, str])
 _settings: Final = msgspec.json.Decoder(Settings)
+_former: Final = msgspec.json.Decoder(Former)
 _reason: Final = msgspec.json.Decoder(Reason)
 
 _DEFAULT_SETTINGS: Final = Settings()
@@ -36,6 +37,9 @@ def session_row(session: Session, vault: Vault) -> Row:
         "settings": None
         if session.settings == _DEFAULT_SETTINGS
         else vault.seal(session.session_id, "sessions.settings", to_json(session.settings)),
+        "former": None
+        if session.former is None
+        else vault.seal(session.session_id, "sessions.former", to_json(session.former)),
         "createdAt": ms(session.created_at),
         "updatedAt": ms(session.updated_at),
         "owner": session.owner,
@@ -58,6 +62,7 @@ _SESSION_COLUMNS: Final = {
     "connection_data": "connectionData",
     "credentials": "credentials",
     "settings": "settings",
+    "former": "former",
     "updated_at": "updatedAt",
     "owner": "owner",
     "epoch": "epoch",
@@ -81,13 +86,15 @@ def session_of(row: Row, vault: Vault) -> Session:
     session_id = SessionId(row["sessionId"])
     if not vault.knows(session_id):
         vault.learn(session_id, row["dataKey"])
-    credentials, settings = Credentials(), _DEFAULT_SETTINGS
+    credentials, settings, former = Credentials(), _DEFAULT_SETTINGS, None
     try:
         credentials = Credentials(
             _credentials.decode(vault.open(session_id, "sessions.credentials", row["credentials"]))
         )
         if row["settings"] is not None:
             settings = _settings.decode(vault.open(session_id, "sessions.settings", row["settings"]))
+        if row.get("former") is not None:
+            former = _former.decode(vault.open(session_id, "sessions.former", row["former"]))
     except Unreadable as error:  # without credentials, its provider will ask for a person
         unreadable("session", session_id, session_id, error)
     return Session(
@@ -97,6 +104,7 @@ def session_of(row: Row, vault: Vault) -> Session:
         shop_id=row["shopId"],
         phone_number=row["phoneNumber"],
         settings=settings,
+        former=former,
         desired_state=DesiredState(row["desiredState"]),
         state=SessionState(row["state"]),
         reason=None if row["reason"] is None else _reason.decode(row["reason"]),
