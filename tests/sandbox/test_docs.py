@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tests.sandbox.place import NUMBER, Place, place
 from tests.sandbox.web.place import needs_node, web
-from wad.sandbox import READY, Settings
+from wad.sandbox import READY, READY_SENDER, Settings
 from wad.sandbox.catalogue import catalogue
+from wad.sandbox.twilio.templates import catalogue as twilio_catalogue
 from wad.sandbox.web.control import _CALLS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
@@ -51,9 +52,12 @@ def test_every_call_and_fault_of_whatsapp_web_is_on_the_page() -> None:
 
 
 def test_what_the_page_says_of_the_ready_number_is_so() -> None:
-    """Ids and tokens can be copied from the page."""
+    """Ids and tokens can be copied from the page: Meta's and Twilio's."""
     for value in (NUMBER, READY.access_token, READY.app_secret, READY.verify_token):
         assert f"`{value}`" in DOCS
+    for name in ("account_sid", "auth_token", "api_key_sid", "api_key_secret", "messaging_service_sid"):
+        assert f"`{getattr(READY_SENDER, name)}`" in DOCS, name
+    assert f"`whatsapp:{READY_SENDER.number}`" in DOCS
 
 
 def test_every_setting_fault_and_template_is_on_the_page() -> None:
@@ -63,5 +67,7 @@ def test_every_setting_fault_and_template_is_on_the_page() -> None:
     kinds = set(re.findall(r'tag="(\w+)"', (Path(__file__).parents[2] / "wad/sandbox/faults.py").read_text()))
     for kind in kinds:
         assert f'"kind": "{kind}"' in DOCS, kind
+    for template in twilio_catalogue().values():
+        assert f"`{template.name}`" in DOCS, template.name
     for name, _ in catalogue():
         assert f"`{name}`" in DOCS, name
