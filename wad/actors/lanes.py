@@ -60,6 +60,11 @@ class Lanes:
             if lane is None or not lane.busy:
                 yield item
 
+    def in_hand(self, chat: ChatId) -> bool:
+        """Whether an item of this lane was taken, and is not over yet."""
+        lane = self._lanes.get(chat)
+        return lane is not None and lane.busy
+
     def clear(self) -> None:
         self.__init__()  # type: ignore[misc]
 

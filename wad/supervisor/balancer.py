@@ -79,6 +79,17 @@ class Why(StrEnum):
     BELONGS_ELSEWHERE = "belongs_elsewhere"  # it quotes, reacts to, or holds what only another session knows
 
 
+#: What is said of one that could have been chosen as well.
+ABLE: Final = frozenset(
+    {
+        Why.CONVERSATION_ELSEWHERE,
+        Why.NOT_CONNECTED_YET,
+        Why.BEHIND,
+        Why.LESS_WEIGHT,
+        Why.LATER_IN_ORDER,
+        Why.DEARER,
+    }
+)
 #: What no waiting changes.
 FOR_EVER: Final = frozenset({Why.NOT_SUPPORTED, Why.INVALID, Why.BELONGS_ELSEWHERE})
 #: What passes by itself: the session takes messages meanwhile, if no other is able.

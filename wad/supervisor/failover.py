@@ -25,7 +25,6 @@ from typing import Final
 import msgspec
 import trio
 
-from wad.actors.breaker import BreakerState
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
 from wad.events import (
@@ -38,32 +37,27 @@ from wad.events import (
     SessionStateChanged,
 )
 from wad.models import (
-    WAITING_FOR_PERSON,
     ChatId,
-    DesiredState,
     MessageId,
     MessageState,
     OutboundMessage,
     SessionId,
-    SessionState,
     ShopId,
 )
 from wad.supervisor.actors import Actors
-from wad.supervisor.balancer import Said, Why
+from wad.supervisor.balancer import ABLE, Said, Why
 from wad.supervisor.placing import Load, Placing
-from wad.supervisor.sending import MEDIA_TYPES
+from wad.supervisor.stuck import doubts_of, is_ready, is_unreachable, may_move, may_repeat, stuck
 
 log: Final = logging.getLogger("wad.failover")
 #: Attempts in one session that did not go out, before another one tries.
 TRIES: Final = 3
-#: How often one message may move.
-MOST_MOVES: Final = 5
 #: Seconds that a session may be unreachable before what it has moves: most connections are back sooner.
 PATIENCE: Final = 30.0
+#: Seconds that who writes to a conversation waits for what a stuck session has in hand of it, for the order's sake.
+IN_HAND: Final = 1.0
 #: Messages of one commit.
 _PAGE: Final = 200
-
-_MAY_WAIT: Final = (MessageState.QUEUED, MessageState.SCHEDULED)
 
 
 @dataclass
@@ -88,14 +82,37 @@ class Failover:
         #: What is still to be looked at, by session: its lanes, with what each is stuck by. None: all of them.
         self._asked: dict[SessionId, dict[ChatId | None, Why]] = {}
         self._unreachable: dict[SessionId, object] = {}  # a token of its own for each time
+        self._settling: set[SessionId] = set()
+        self._results: dict[tuple[SessionId, ChatId], trio.Event] = {}  # set when what is in hand has one
         self._moving: defaultdict[ShopId, int] = defaultdict(int)
         self._settled: dict[ShopId, trio.Event] = {}
         services.events.subscribe(self._hear)
 
-    async def settled(self, shop_id: ShopId) -> None:
-        """Return once none of the shop's messages is on the move: what is placed next comes after them."""
-        while self._moving.get(shop_id):
-            await self._settled.setdefault(shop_id, trio.Event()).wait()
+    async def settled(self, shop_id: ShopId, chat: ChatId | None = None) -> None:
+        """Return once none of the shop's messages is on the move: what is placed next comes after them.
+
+        Nor is one of *chat* in the hands of a session that is stuck: it may be about to move.
+        """
+        while True:
+            if self._moving.get(shop_id):
+                await self._settled.setdefault(shop_id, trio.Event()).wait()
+                continue
+            holder = next(
+                (
+                    actor
+                    for actor in self._actors.of_shop(shop_id)
+                    if chat is not None and actor.outbox.lanes.in_hand(chat) and stuck(actor)
+                ),
+                None,
+            )
+            if holder is None or chat is None:
+                return
+            result = self._results.setdefault((holder.session.session_id, chat), trio.Event())
+            with trio.move_on_after(IN_HAND) as scope:
+                await result.wait()
+            if scope.cancelled_caught:
+                self._results.pop((holder.session.session_id, chat), None)
+                return
 
     async def empty(self, actor: SessionActor) -> None:
         """Move what the session has and may move: it ended, and is about to be forgotten."""
@@ -107,6 +124,10 @@ class Failover:
             items = await self._services.patient.open_messages(session.session_id)
             move = _Move(Why.DISCONNECTED, "deleted", is_last_chance=True)
             await self._move(actor, [item.message_id for item in items], move)
+
+    def may_take(self, message: OutboundMessage, actor: SessionActor) -> bool:
+        """Whether another session is ready for what *actor* has, and cannot send."""
+        return may_move(message, actor) and any(is_ready(sibling) for sibling in self._siblings(actor))
 
     # --- hearing ------------------------------------------------------------------------------------
 
@@ -131,6 +152,9 @@ class Failover:
             return
         if (why := stuck(actor)) is not None:
             self._ask(actor, message.lane, why)  # what its send kept back
+            self._settle_soon(actor, why)
+            if (result := self._results.pop((message.session_id, message.lane), None)) is not None:
+                result.set()
         elif (
             message.state is MessageState.QUEUED
             and message.error is not None
@@ -154,7 +178,8 @@ class Failover:
             return
         if (why := stuck(actor)) is not None:
             self._ask(actor, None, why)
-        elif _is_unreachable(actor) and actor.session.session_id not in self._unreachable:
+            self._settle_soon(actor, why)
+        elif is_unreachable(actor) and actor.session.session_id not in self._unreachable:
             token = self._unreachable[actor.session.session_id] = object()
             self._nursery.start_soon(self._lose_patience, actor, token)
 
@@ -162,6 +187,28 @@ class Failover:
         await trio.sleep(PATIENCE)
         if self._unreachable.get(actor.session.session_id) is token:
             self._ask(actor, None, Why.NOT_CONNECTED_YET)
+
+    def _settle_soon(self, actor: SessionActor, why: Why) -> None:
+        session_id = actor.session.session_id
+        if session_id not in self._settling and may_repeat(actor) and list(doubts_of(actor)):
+            self._settling.add(session_id)
+            self._nursery.start_soon(self._settle, actor, why)
+
+    async def _settle(self, actor: SessionActor, why: Why) -> None:
+        """What is `unknown` in a stuck session, and may go out twice, moves when the time for its proof is over."""
+        seen: set[MessageId] = set()
+        try:
+            while stuck(actor) and (
+                doubts := [item for item in doubts_of(actor) if item.message_id not in seen]
+            ):
+                due = min(item.due_at or self._services.now() for item in doubts)
+                await trio.sleep(max(0.0, (due - self._services.now()).total_seconds()))
+                ids = [item.message_id for item in doubts if item.due_at is None or item.due_at <= due]
+                seen.update(ids)
+                with self._on_the_move(actor):
+                    await self._move(actor, ids, _Move(why, why.value))
+        finally:
+            self._settling.discard(actor.session.session_id)
 
     def _shared(self, session_id: SessionId) -> SessionActor | None:
         """The living actor, if it is of a shop."""
@@ -262,7 +309,7 @@ class Failover:
             return None
         chosen = choice.chosen.session_id
         earlier = move.took.get(message.lane)
-        if any(each.session_id == earlier and each.why in _ABLE for each in choice.others):
+        if any(each.session_id == earlier and each.why in ABLE for each in choice.others):
             chosen = earlier or chosen  # a conversation goes to one
         move.load.add(chosen)
         return self._actors.get(chosen)
@@ -270,12 +317,14 @@ class Failover:
     def _moved(self, message: OutboundMessage, target: SessionActor, word: str) -> OutboundMessage:
         """In its history, too. Which number of the other session it leaves from, that session says."""
         to = target.session
+        in_doubt = message.state is MessageState.UNKNOWN
         moved = message.moved(
-            message.state,
+            MessageState.QUEUED if in_doubt else message.state,
             self._services.now(),
             note=f"moved from {message.session_id} to {to.session_id}: {word}",
             due_at=message.due_at if message.state is MessageState.SCHEDULED else None,
             moves=message.moves + 1,
+            maybe_duplicate=message.maybe_duplicate or in_doubt,
         )
         return msgspec.structs.replace(moved, session_id=to.session_id, provider=to.provider, number=None)
 
@@ -289,6 +338,7 @@ class Failover:
         saved = await store.save_messages(moves)
         for (old, new), won in zip(moves, saved, strict=True):
             if won:
+                actor.outbox.forget(new.message_id)
                 actor.outbox.moved(new)
                 if new.session_id in self._actors:
                     self._actors.get(new.session_id).outbox.offer(new)
@@ -302,58 +352,3 @@ class Failover:
     def _back(actor: SessionActor, message: OutboundMessage) -> None:
         if message.is_open and message.session_id == actor.session.session_id:
             actor.outbox.offer(message)
-
-
-#: What is said of a session that could have been chosen as well.
-_ABLE: Final = frozenset(
-    {
-        Why.CONVERSATION_ELSEWHERE,
-        Why.NOT_CONNECTED_YET,
-        Why.BEHIND,
-        Why.LESS_WEIGHT,
-        Why.LATER_IN_ORDER,
-        Why.DEARER,
-    }
-)
-
-
-def stuck(actor: SessionActor) -> Why | None:
-    """What keeps the session from sending, where that will not pass in a moment."""
-    session = actor.session
-    if session.state in WAITING_FOR_PERSON:
-        return Why.WAITS_FOR_PERSON
-    if session.state is SessionState.DISCONNECTED or session.desired_state is DesiredState.DISCONNECTED:
-        return Why.DISCONNECTED
-    if session.state is SessionState.PAIRING:
-        return Why.PAIRING
-    if actor.outbox.breaker.state(trio.current_time()) in (BreakerState.OPEN, BreakerState.ISOLATED):
-        return Why.BREAKER_OPEN
-    return None
-
-
-def is_ready(actor: SessionActor) -> bool:
-    """Whether it can send what another one could not."""
-    session = actor.session
-    return session.state is SessionState.CONNECTED and not session.settings.drained and stuck(actor) is None
-
-
-def _is_unreachable(actor: SessionActor) -> bool:
-    return actor.session.state in (SessionState.CREATED, SessionState.CONNECTING)
-
-
-def may_move(message: OutboundMessage, actor: SessionActor) -> bool:
-    """Whether *message*, which *actor* has, surely did not go out (or may go out twice), and can be sent by another."""
-    is_bound = (
-        message.quotes is not None
-        or message.provider_message_id is not None
-        or message.type == "reaction"
-        or (message.type in MEDIA_TYPES and "mediaId" in message.content[message.type])
-    )
-    is_certain = not message.may_have_gone_out or actor.session.settings.duplicates == "at_least_once"
-    return (
-        message.chosen is not None
-        and message.state in _MAY_WAIT
-        and message.moves < MOST_MOVES
-        and is_certain
-        and not is_bound
-    )

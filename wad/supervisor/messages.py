@@ -109,7 +109,7 @@ class Messages:
         if draft.session_id is not None:
             return self._actors.get(draft.session_id), draft, None
         assert draft.shop_id is not None, "a draft names a session or a shop"
-        await self._failover.settled(draft.shop_id)
+        await self._failover.settled(draft.shop_id, draft.to.chat)
         return await self._placing.place(draft, load)
 
     def _told(self, result: Sent | WadError, choice: Choice) -> Sent | WadError:
@@ -128,7 +128,7 @@ class Messages:
             while (actor := self._living(current)) is not None:
                 with actor.outbox.watched(message.message_id):
                     move = actor.outbox.next_move(message.message_id)
-                    current = await self._current(current)
+                    current = await self._services.store.message(message.message_id) or current
                     if current.state not in _UNDER_WAY:
                         break
                     if current.session_id != actor.session.session_id:
@@ -136,15 +136,11 @@ class Messages:
                     if (
                         current.state is not MessageState.SENDING
                         and actor.session.state in WAITING_FOR_PERSON
+                        and not self._failover.may_take(current, actor)
                     ):
                         break
                     await move.wait()
         return current
-
-    async def _current(self, message: OutboundMessage) -> OutboundMessage:
-        if message.chosen is not None and message.shop_id is not None:
-            await self._failover.settled(message.shop_id)
-        return await self._services.store.message(message.message_id) or message
 
     async def cancel(self, message_id: MessageId) -> OutboundMessage:
         """Stop a message that surely has not gone out. Conflict once it may have."""
