@@ -11,7 +11,7 @@ from tests.sandbox.twilio.place import AC, SENDER, TO_ANA, TwilioPlace, twilio_p
 
 
 async def script(here: TwilioPlace, fault: dict[str, Any], **match: Any) -> None:
-    await here.post("faults", {"match": {"operation": "messages", **match}, "fault": fault})
+    await here.post("faults", {"match": {"operation": "messages"} | match, "fault": fault})
 
 
 #: label → (fault, HTTP status, a piece of the body, Retry-After, whether Twilio took the message)
@@ -103,3 +103,12 @@ async def test_faults_reach_every_operation() -> None:
                 "faults", {"match": {"operation": operation}, "fault": {"kind": "error", "code": 20500}}
             )
             assert (await here.client.request(method, path)).status_code == 500, operation
+
+
+async def test_a_script_can_be_for_one_method_only() -> None:
+    """A message cannot be deleted, and is there to be read."""
+    async with twilio_place() as here:
+        sid = (await here.writes(text="hola"))["wamid"]
+        await script(here, {"kind": "error", "code": 20500}, operation="message", method="DELETE")
+        assert (await here.api("GET", f"/Messages/{sid}.json")).status_code == 200
+        assert (await here.api("DELETE", f"/Messages/{sid}.json")).status_code == 500

@@ -40,7 +40,7 @@ class Api:
         newer: bool = False,
     ) -> Response:
         """Run *act* between what the fault scripts do before and after it. *newer* hosts write errors otherwise."""
-        fault = self._sandbox.faults.for_request(operation, number_id)
+        fault = self._sandbox.faults.for_request(operation, number_id, method=request.method)
         return await self.perform_under(fault, operation, number_id, act, {}, newer=newer)
 
     async def perform_under(
