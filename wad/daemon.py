@@ -313,7 +313,7 @@ class Reloading:
     def _take_up(self, config: Config) -> None:
         self._flows.replace(_flow_defaults(config), _rules(config))
         if self.app is not None:
-            self.app.gate.admit_only(config.auth.tokens)
+            self.app.admit_only(config.auth.tokens)
         if self.sessions is not None:
             _check_rules(self._flows.rules, self.sessions)
 

@@ -7,9 +7,10 @@ import trio
 import trio.testing
 
 from tests.house import House, now
-from tests.http.front import Front, SignedProvider, front
+from tests.http.front import CONFIG, Front, SignedProvider, front
 from tests.http.test_webhooks import batch, signed
 from tests.simulated import failing, refusal
+from wad.config.model import ApiToken
 from wad.errors import StoreUnavailable, Verdict
 from wad.http import events as stream_module
 from wad.http.auth import Principal
@@ -93,6 +94,22 @@ async def test_what_happens_is_heard(autojump_clock):
         )
         ids = [int(event["id"]) for event in heard.events]
         assert ids == sorted(set(ids))
+        ask.stream.close()
+
+
+async def test_a_listener_whose_token_is_withdrawn_is_cut(autojump_clock):
+    """And the others are not; nor does the token open anything again."""
+    async with front() as ask, trio.open_nursery() as nursery:
+        admin, withdrawn = Listening(), Listening()
+        await nursery.start(listen, ask, admin)
+        shop = ask.as_("shop9")
+        async with trio.open_nursery() as theirs:
+            await theirs.start(listen, shop, withdrawn)
+            ask.app.admit_only([ApiToken.model_validate(CONFIG["auth"]["tokens"][0])])
+        assert (await shop("GET", "/sessions")).status == 401
+        await ask.session()
+        await trio.sleep(1)
+        assert "session.state" in admin.types
         ask.stream.close()
 
 

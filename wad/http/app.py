@@ -6,7 +6,7 @@ import gzip
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from wad.config import Config
+from wad.config.model import ApiToken
 from wad.errors import StoreUnavailable, WadError
 from wad.events import Events, RequestServed
 from wad.http.api import Api
@@ -70,7 +71,13 @@ class App(QuartTrio):
 
     events: Events
     gate: Gate
+    stream: EventStream
     draining = False
+
+    def admit_only(self, tokens: Sequence[ApiToken]) -> None:
+        """These tokens from now on: listeners whom another let in are cut. Requests in hand are answered."""
+        self.gate.admit_only(tokens)
+        self.stream.keep_only(self.gate.knows)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         match scope["type"]:
@@ -163,6 +170,7 @@ def create_app(
     """
     app = App("wad.http", static_folder=None)
     app.events = events
+    app.stream = stream
     app.gate = Gate(
         config.auth.tokens,
         rate=config.limits.requests_per_second,

@@ -82,13 +82,17 @@ class Gate:
         self._strangers: OrderedDict[str, Bucket] = OrderedDict()
 
     def admit_only(self, tokens: Sequence[ApiToken]) -> None:
-        """These tokens from now on. What was admitted before goes on to its end."""
+        """These tokens from now on."""
         known: dict[bytes, tuple[bytes, Principal]] = {}  # by the first bytes of their digest
         for token in tokens:
             shops = None if token.scope == "admin" else frozenset(token.shops)
             digest = _digest(token.token.get_secret_value())
             known[digest[:_PREFIX]] = digest, Principal(token.name, shops)
         self._known = known
+
+    def knows(self, principal: Principal) -> bool:
+        """Whether a token still lets *principal* in, to see just that."""
+        return any(known == principal for _, known in self._known.values())
 
     def admit(self, authorization: str | None, address: str) -> Principal:
         """Raises Unauthorized, or TooManyRequests for a stranger who guesses or a shop that hurries."""

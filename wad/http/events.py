@@ -84,7 +84,7 @@ class Listener:
     """One client of the stream: what it may see, and what it has not been sent yet."""
 
     def __init__(self, principal: Principal, *, session_id: str | None, types: frozenset[str] | None) -> None:
-        self._principal = principal
+        self.principal = principal
         self._session_id = session_id
         self._types = types
         self.lost = False
@@ -92,7 +92,7 @@ class Listener:
 
     def wants(self, event: StoredEvent) -> bool:
         return (
-            self._principal.sees(event.shop_id)
+            self.principal.sees(event.shop_id)
             and (self._session_id is None or event.session_id == self._session_id)
             and (self._types is None or event.type in self._types)
         )
@@ -128,6 +128,12 @@ class EventStream:
         self._closed = False
         self._qr: dict[SessionId, str] = {}
         events.subscribe(self._hear)
+
+    def keep_only(self, welcome: Callable[[Principal], bool]) -> None:
+        """Cut the listeners who are no more welcome."""
+        for listener in self._listeners:
+            if not welcome(listener.principal):
+                listener.close()
 
     # --- in ---------------------------------------------------------------------------------------
 
