@@ -358,6 +358,17 @@ async def test_a_numbers_own_trouble_is_not_the_sessions() -> None:
         assert caught.value.needs_person
 
 
+async def test_the_last_numbers_trouble_is_the_sessions() -> None:
+    """Nothing can go out any more: it waits for a person, as a session of one number does."""
+    async with desk() as d:
+        await d.connection.connect()
+        d.peer.scripts = [refusing(133010, "Not registered")]
+        with pytest.raises(ProviderError) as caught:
+            await d.connection.send(message())
+        assert (caught.value.needs_person, caught.value.code) == (True, "not_registered")
+        assert d.heard.proofs == []
+
+
 async def test_what_is_read_and_uploaded_goes_by_a_number() -> None:
     """The one that is named, else the one that stands for all."""
     async with desk(TWO) as d:

@@ -104,6 +104,15 @@ export const WORDS = {
     "The phone number id is not this token's, or the number was deleted. Correct its credentials.",
     "El phone number id no es de este token, o el número se borró. Corrige sus credenciales.",
   ],
+  "do.account_unknown": [
+    "The business account is not this token's. Correct its credentials.",
+    "La cuenta empresarial no es de este token. Corrige sus credenciales.",
+  ],
+  "do.no_number": ["Add a number to the account, and register it.", "Agrega un número a la cuenta y regístralo."],
+  "do.callback_refused": [
+    "Meta did not take the address for its events: the reason says why.",
+    "Meta no aceptó la dirección para sus eventos: el motivo dice por qué.",
+  ],
   "do.not_registered": ["Register the number with Meta.", "Registra el número en Meta."],
   "do.pin_mismatch": ["Register the number with Meta, with the right PIN.", "Registra el número en Meta con el PIN correcto."],
   "do.payment_problem": ["Settle the payment in Meta's console.", "Resuelve el pago en la consola de Meta."],

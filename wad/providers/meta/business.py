@@ -98,6 +98,8 @@ class BusinessConnection(Connection):
                 raise
             trouble = Trouble(error.detail, provider_code=error.provider_code)
             self._known[number.id] = msgspec.structs.replace(number, usable=False, troubles=(trouble,))
+            if not any(each.usable for each in self._known.values()):
+                raise
             self._link.proven(self._proof())  # so that nothing new is given to it
             raise _held(error) from None
 
