@@ -139,6 +139,7 @@ def _show(
         f"  WAD_PROVIDERS__CLOUD_API__BASE_URL={url} wad serve\n" + _create("demo", "cloud_api", credentials)
     )
     others = {provider: its for provider, its in access.items() if provider != "cloud_api"}
+    phones = web if web and web["running"] else None
     click.echo(
         "\nto have it use the other providers as well, this in its configuration:\n"
         f'  http: {{public_url: "{_WAD}"}}   # Twilio signs it\n'
@@ -147,20 +148,22 @@ def _show(
     for provider, its in others.items():
         words = ", ".join(f"{name}: {json.dumps(value)}" for name, value in its["config"].items())
         click.echo(f"    {provider}: {{{words}}}")
+    if phones:
+        click.echo(
+            "    baileys:\n"
+            f"      web_socket_url: {phones['webSocketUrl']}\n"
+            f"      noise_root_key: {phones['noiseRootKey']}\n"
+            f"      extra_ca: {phones['extraCa']}"
+        )
     click.echo("and a session of each that is wanted:")
     for provider, its in others.items():
         click.echo(_create(provider.replace("_", "-"), provider, its["credentials"]))
     click.echo(
         f"their webhooks go to {_WAD}/webhooks/<provider>/<session>: say so on the chat page, Connect, for each number"
     )
-    if web and web["running"]:
+    if phones:
         click.echo(
-            "\nto have a wad use WhatsApp Web as well, this in its configuration:\n"
-            "  providers:\n    baileys:\n"
-            f"      web_socket_url: {web['webSocketUrl']}\n"
-            f"      noise_root_key: {web['noiseRootKey']}\n"
-            f"      extra_ca: {web['extraCa']}\n"
-            "then make a session, and paste the text of its code (`qr`) on the page of the phones, Link a device:\n"
+            "\nWhatsApp Web has no webhooks, but a code: paste its text (`qr`) on the page of the phones, Link a device\n"
             "  wad sessions create phone --provider baileys\n"
             "  wad qr phone --json"
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from wad.sandbox import READY, READY_SENDER, Config, WebConfig, create_sandbox, serve_sandbox
+from wad.sandbox import READY, READY_DIALOG360, READY_SENDER, Config, WebConfig, create_sandbox, serve_sandbox
 from wad.sandbox.web.emulator import Emulator, next_port
 
 
@@ -65,6 +65,10 @@ def welcome(url: str, *, ready: bool) -> str:
             "  Send its webhooks somewhere:",
             f"    curl -X POST {url}/_sandbox/numbers -H 'Content-Type: application/json' \\",
             f"""      -d '{{"phoneNumberId": "{READY.phone_number_id}", "callbackUrl": "http://127.0.0.1:8080/webhooks/cloud_api"}}'""",
+            "",
+            f"  account          {READY.waba_id}    (a session of meta_business, with the same token)",
+            f"  360dialog        {url}/360dialog    (providers.dialog360.base_url)",
+            f"  API key          {READY_DIALOG360.api_key}",
             "",
             f"  Twilio           {url}    (providers.twilio.base_url)",
             f"  account SID      {READY_SENDER.account_sid}",
