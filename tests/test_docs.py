@@ -26,6 +26,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from tests import capabilities
 from tests.providers.meta import NOW
 from wad.cli import wad
 from wad.config import Config, load
@@ -270,6 +271,11 @@ def test_every_body_of_a_send_can_be_sent() -> None:
         block = block[end:]
         count += 1
     assert count == 11
+
+
+async def test_the_page_of_capabilities_is_what_is_declared() -> None:
+    """`python -m tests.capabilities` writes it anew."""
+    assert PAGES["docs/capabilities.md"] == capabilities.page(await capabilities.declared())
 
 
 # --- metrics --------------------------------------------------------------------------------------

@@ -265,6 +265,19 @@ async def test_capabilities_are_told(autojump_clock):
         assert (can["groups"], can["pairing"], can["typing"]) == (True, False, False)
 
 
+async def test_capabilities_are_told_of_every_provider(autojump_clock):
+    """Before there is a session of it: to choose by."""
+    async with front() as ask:
+        told = (await ask("GET", "/capabilities")).json
+        [only] = told["items"]
+        await ask.session()
+        assert only == {
+            "provider": "simulated",
+            "capabilities": (await ask("GET", "/sessions/shop/capabilities")).json,
+        }
+        assert told["next"] is None
+
+
 async def test_groups_are_listed(autojump_clock):
     """Those the number is in."""
     async with front() as ask:

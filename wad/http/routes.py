@@ -206,6 +206,15 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         problems=frozenset({404, 409, 502}),
     ),
     Operation(
+        id="listCapabilities",
+        method="GET",
+        path="/api/whatsapp/capabilities",
+        tag="sessions",
+        summary="What each provider can send and do",
+        handler=sessions.all_capabilities,
+        answers={200: Result("The capabilities, by provider", sessions.CapabilitiesList)},
+    ),
+    Operation(
         id="getCapabilities",
         method="GET",
         path=f"{_SESSION}/capabilities",

@@ -27,6 +27,7 @@ from wad.http.schemas import (
     name_after,
 )
 from wad.models import Credentials, MessageId, Session, SessionId, SessionState, Settings, ShopId, Status
+from wad.providers.base import Capabilities
 from wad.supervisor.sessions import NewSession
 from wad.validation import invalid
 
@@ -244,12 +245,30 @@ async def pairing_code(api: Api, exchange: Exchange) -> Answer:
 # --- what it can, and what it is in ---------------------------------------------------------------
 
 
+class ProviderCapabilities(msgspec.Struct, frozen=True):
+    provider: str
+    capabilities: Capabilities
+
+
+class CapabilitiesList(msgspec.Struct, frozen=True):
+    items: list[ProviderCapabilities]
+    next: str | None
+
+
+async def all_capabilities(api: Api, _: Exchange) -> Answer:
+    """The same for every token: what there is to choose among."""
+    found = api.sessions.capabilities_of_all()
+    items = [{"provider": name, "capabilities": _in_order(can)} for name, can in found.items()]
+    return Answer({"items": items, "next": None})
+
+
 async def capabilities(api: Api, exchange: Exchange) -> Answer:
-    can = api.sessions.capabilities(_session(api, exchange).session_id)
-    return Answer(
-        msgspec.to_builtins(can)
-        | {"contentTypes": sorted(can.content_types), "interactiveTypes": sorted(can.interactive_types)}
-    )
+    return Answer(_in_order(api.sessions.capabilities(_session(api, exchange).session_id)))
+
+
+def _in_order(can: Capabilities) -> dict[str, Any]:
+    told: dict[str, Any] = msgspec.to_builtins(can)
+    return {name: sorted(value) if isinstance(value, list) else value for name, value in told.items()}
 
 
 async def groups(api: Api, exchange: Exchange) -> Answer:

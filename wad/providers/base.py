@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import trio
+from msgspec import Meta
 
 from wad.errors import FieldError, NotSupported, ProviderError
 from wad.models import Address, Content, Inbound, Number, OutboundMessage, Session, SessionId, WebhookRequest
@@ -29,23 +30,33 @@ from wad.providers.management import Callback, Numbers, Profile, Templates
 
 
 class Capabilities(msgspec.Struct, frozen=True, rename="camel"):
-    """What a provider can do. Declared once; served, checked and tested from here."""
+    """What a provider can do. Declared once; served, checked, tested and documented from here."""
 
-    content_types: frozenset[str]
-    interactive_types: frozenset[str] = frozenset()
-    groups: bool = False  # send to groups and list them
-    reply_context: bool = False  # quote a message
-    read_receipts: bool = False  # mark an inbound message read
-    typing: bool = False
-    media_upload: bool = False
-    user_ids: bool = False  # address people by business-scoped user id
-    pairing: bool = False  # QR or code
-    numbers: bool = False  # a session has several, which are managed over the API
-    templates: bool = False  # manage message templates
-    profile: bool = False  # manage how a number presents itself
-    reply_window: bool = False  # free-form content only within 24 h of what the customer last wrote
-    inbound_history: bool = False  # what came in while nobody listened can be read afterwards
-    settlement: str = "callback"  # how an `unknown` is settled: callback, list (after callback) or resend
+    content_types: Annotated[frozenset[str], Meta(description="the types of messages it sends")]
+    interactive_types: Annotated[
+        frozenset[str], Meta(description="the types of `interactive` messages it sends")
+    ] = frozenset()
+    groups: Annotated[bool, Meta(description="sends to groups, and lists them")] = False
+    reply_context: Annotated[bool, Meta(description="quotes a message (`replyTo`)")] = False
+    read_receipts: Annotated[bool, Meta(description="marks an inbound message read")] = False
+    typing: Annotated[bool, Meta(description="shows that an answer is being written")] = False
+    media_upload: Annotated[bool, Meta(description="takes files that are uploaded to it")] = False
+    user_ids: Annotated[bool, Meta(description="addresses people by business-scoped user id")] = False
+    pairing: Annotated[bool, Meta(description="is paired with a phone, by QR or code")] = False
+    numbers: Annotated[
+        bool, Meta(description="a session has several numbers, which are managed over the API")
+    ] = False
+    templates: Annotated[bool, Meta(description="message templates are managed over the API")] = False
+    profile: Annotated[bool, Meta(description="how a number presents itself is managed over the API")] = False
+    reply_window: Annotated[
+        bool, Meta(description="free-form content only within 24 h of what the customer last wrote")
+    ] = False
+    inbound_history: Annotated[
+        bool, Meta(description="what came in while nobody listened can be read afterwards")
+    ] = False
+    settlement: Annotated[
+        str, Meta(description="how an `unknown` is settled: `callback`, `list` (after callback) or `resend`")
+    ] = "callback"
 
     def lacks(self, to: Address, content: Content, *, quotes: bool = False) -> str | None:
         """The capability that sending *content* to *to* needs and that is not here, by its name in the API."""

@@ -317,6 +317,10 @@ class Sessions:
     def providers(self) -> list[str]:
         return sorted(self.actors.kinds)
 
+    def capabilities_of_all(self) -> dict[str, Capabilities]:
+        """By provider."""
+        return {name: self.actors.kinds[name].capabilities for name in self.providers}
+
     def capabilities(self, session_id: SessionId) -> Capabilities:
         return self.actors.get(session_id).kind.capabilities
 
