@@ -45,7 +45,7 @@ from wad.models import (
     ShopId,
 )
 from wad.supervisor.actors import Actors
-from wad.supervisor.balancer import ABLE, Said, Why
+from wad.supervisor.balancer import ABLE, Judged, Said, Why
 from wad.supervisor.placing import Load, Placing
 from wad.supervisor.stuck import doubts_of, is_ready, is_unreachable, may_move, may_repeat, stuck
 
@@ -274,12 +274,12 @@ class Failover:
             page = await self._services.patient.messages(ids[at : at + _PAGE])
             moves: list[tuple[OutboundMessage, OutboundMessage]] = []
             for message in sorted(page.values(), key=lambda message: message.seq):
-                target = await self._target(actor, message, move)
-                if target is None:
+                chosen = await self._target(actor, message, move)
+                if chosen is None:
                     self._back(actor, message)
                 else:
-                    move.took[message.lane] = target.session.session_id
-                    moves.append((message, self._moved(message, target, move.word)))
+                    move.took[message.lane] = chosen.session_id
+                    moves.append((message, self._moved(message, chosen, move.word)))
             moved += await self._write(actor, moves)
         if moved:
             session = actor.session
@@ -287,10 +287,8 @@ class Failover:
                 FailedOver(session.session_id, session.provider, move.word, moved, len(ids) - moved)
             )
 
-    async def _target(
-        self, actor: SessionActor, message: OutboundMessage, move: _Move
-    ) -> SessionActor | None:
-        """Who is to send *message* in place of *actor*; None where it stays."""
+    async def _target(self, actor: SessionActor, message: OutboundMessage, move: _Move) -> Judged | None:
+        """Who is to send *message* in place of *actor*, and why; None where it stays."""
         if not may_move(message, actor) or message.shop_id is None:
             return None
         choice = await self._placing.choose(
@@ -307,16 +305,17 @@ class Failover:
             return None
         if choice.chosen.why is Why.HEALS_BY_ITSELF and not move.is_last_chance:
             return None
-        chosen = choice.chosen.session_id
+        chosen = choice.chosen
         earlier = move.took.get(message.lane)
         if any(each.session_id == earlier and each.why in ABLE for each in choice.others):
-            chosen = earlier or chosen  # a conversation goes to one
-        move.load.add(chosen)
-        return self._actors.get(chosen)
+            assert earlier is not None
+            chosen = Judged(earlier, Why.WROTE_TO_CUSTOMER)  # a conversation goes to one
+        move.load.add(chosen.session_id)
+        return chosen
 
-    def _moved(self, message: OutboundMessage, target: SessionActor, word: str) -> OutboundMessage:
+    def _moved(self, message: OutboundMessage, chosen: Judged, word: str) -> OutboundMessage:
         """In its history, too. Which number of the other session it leaves from, that session says."""
-        to = target.session
+        to = self._actors.get(chosen.session_id).session
         in_doubt = message.state is MessageState.UNKNOWN
         moved = message.moved(
             MessageState.QUEUED if in_doubt else message.state,
@@ -324,6 +323,7 @@ class Failover:
             note=f"moved from {message.session_id} to {to.session_id}: {word}",
             due_at=message.due_at if message.state is MessageState.SCHEDULED else None,
             moves=message.moves + 1,
+            chosen=chosen.why.value,
             maybe_duplicate=message.maybe_duplicate or in_doubt,
         )
         return msgspec.structs.replace(moved, session_id=to.session_id, provider=to.provider, number=None)
