@@ -43,7 +43,8 @@ class Graph(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         path = request.url.path.removeprefix("/v26.0/")
-        body = json.loads(request.content) if request.content else {}
+        is_json = request.headers.get("Content-Type") == "application/json"
+        body = json.loads(request.content) if is_json else {}
         self.asked.append((request.method, path, body))
         asked = request.method, path
         if asked in self.refusals:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.business import CREDENTIALS, ONE, TWO, BusinessHouse, wrote
-from tests.http.front import Front, front
+from tests.http.front import Front, form, front
 from tests.providers.meta import WABA_ID
 from wad.models import SessionId
 
@@ -195,6 +195,26 @@ async def test_a_send_says_which_number_it_leaves_from(autojump_clock):
         [inbound] = (await ask("GET", "/messages", direction="inbound")).json["items"]
         assert (inbound["to"], inbound["from"]["phone"]) == (TWO.phone, "+5215512345678")
         assert (await ask.send()).json["from"] == TWO.phone  # the number that they wrote to
+
+
+async def test_a_file_is_uploaded_for_the_number_that_sends_it(autojump_clock):
+    """Meta takes it from no other; one that the session does not have is refused."""
+    house = BusinessHouse()
+    async with front(house) as ask:
+        await business(ask)
+        for number, status in ((TWO.phone, 201), ("+5215500000000", 422), (None, 201)):
+            named = [] if number is None else [("from", None, None, number.encode())]
+            raw, headers = form(
+                ("sessionId", None, None, b"shop"), *named, ("file", "a.png", "image/png", b"png")
+            )
+            reply = await ask("POST", "/media", raw=raw, headers=headers)
+            assert reply.status == status, reply.body
+            if number == TWO.phone:
+                image = {"image": {"mediaId": reply.json["mediaId"]}, "text": None}
+                refused = await ask.send(**image, **{"from": ONE.phone})
+                assert (refused.status, refused.pointers) == (422, {"/image/mediaId"})
+                assert (await ask.send(**image, **{"from": TWO.phone})).status == 202
+        assert [path for _, path, _ in house.graph.asked if path.endswith("/media")] == ["2/media", "1/media"]
 
 
 FROM = [

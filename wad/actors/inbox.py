@@ -194,6 +194,7 @@ class Inbox:
             mime_type=str(file.get("mimeType", "application/octet-stream")),
             sha256=file.get("sha256"),
             filename=file.get("filename"),
+            number=event.number,
             created_at=now,
             expires_at=now + MEDIA_TTL,
         )

@@ -34,6 +34,7 @@ FORM_SCHEMA: Final = {
     "type": "object",
     "properties": {
         "sessionId": {"type": "string", "minLength": 1, "maxLength": 256},
+        "from": {"type": "string", "pattern": r"^(\+[1-9][0-9]{6,14}|[0-9]{1,32})$"},
         "file": {"type": "string", "format": "binary", "minLength": 1},
     },
     "additionalProperties": False,
@@ -54,7 +55,7 @@ class MediaView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 async def upload(api: Api, exchange: Exchange) -> Answer:
-    """A form with `sessionId` and `file`."""
+    """A form with `sessionId` and `file`; `from` names the number that is to send it, of a session that has several."""
     if api.uploads.available_tokens < 1:
         raise TooManyRequests("as many uploads as fit into memory are in hand", retry_after=1)
     async with api.uploads:
@@ -66,7 +67,7 @@ async def upload(api: Api, exchange: Exchange) -> Answer:
         if not data:
             raise invalid([FieldError("/file", "is empty")])
         media = await api.sessions.calls.upload(
-            session.session_id, data, mime_type=mime_type, filename=filename
+            session.session_id, data, mime_type=mime_type, filename=filename, number=asked.sender
         )
     view = MediaView(
         media_id=media.media_id,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
-from wad.content import Id, Instant, Phone
+from wad.content import Id, Instant, Phone, Sender
 from wad.validation import WHOLE, Model, shaped
 
 SessionName: TypeAlias = Annotated[
@@ -171,6 +171,7 @@ class UploadForm(Query):
     """The fields beside `file`."""
 
     session_id: Id
+    sender: Sender | None = Field(default=None, alias="from")
 
 
 class HandshakeQuery(Query):

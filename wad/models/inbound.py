@@ -129,3 +129,4 @@ class Media(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sha256: str | None = None
     size: int | None = None
     filename: str | None = None
+    number: Number | None = None  # the session's that alone may send it; None where it has one

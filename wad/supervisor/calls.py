@@ -18,6 +18,7 @@ from wad.errors import ActorDown, Conflict, NotFound, NotSupported, ProviderErro
 from wad.models import DesiredState, InboundMessage, Media, MessageId, SessionId, SessionState
 from wad.providers.base import Connection, Group, MediaContent
 from wad.supervisor.actors import Actors
+from wad.supervisor.numbers import named_number
 
 R = TypeVar("R")
 
@@ -98,14 +99,24 @@ class Calls:
         return await self._call(actor, lambda connection: connection.pairing_code(phone_number))
 
     async def upload(
-        self, session_id: SessionId, data: bytes, *, mime_type: str, filename: str | None
+        self,
+        session_id: SessionId,
+        data: bytes,
+        *,
+        mime_type: str,
+        filename: str | None,
+        number: str | None = None,
     ) -> Media:
-        """Store a file with the provider, under an id of wad's own."""
+        """Store a file with the provider, under an id of wad's own; *number*: for the session's number that sends it."""
         actor = self._actors.get(session_id)
         self._require(actor, "mediaUpload", actor.kind.capabilities.media_upload)
-        provider_id = await self._call(
-            actor, lambda connection: connection.upload(data, mime_type=mime_type, filename=filename)
-        )
+        sender = named_number(actor, number)
+
+        async def store(connection: Connection) -> str:
+            line = connection if sender is None else connection.of(sender.id)
+            return await line.upload(data, mime_type=mime_type, filename=filename)
+
+        provider_id = await self._call(actor, store)
         now = self._services.now()
         media = Media(
             media_id=f"med_{secrets.token_hex(16)}",
@@ -114,6 +125,7 @@ class Calls:
             mime_type=mime_type,
             size=len(data),
             filename=filename,
+            number=sender,
             created_at=now,
             expires_at=now + UPLOAD_TTL,
         )

@@ -30,6 +30,14 @@ async def number_for(
     return actor.kind.number_for(session, asked, answers)
 
 
+def named_number(actor: SessionActor, asked: str | None) -> Number | None:
+    """The number that is asked for, else the one that stands for all; None where the session is one."""
+    if actor.kind.capabilities.numbers:
+        return actor.kind.number_for(actor.session, asked, None)
+    _check_own(actor.session, asked)
+    return None
+
+
 def _check_own(session: Session, asked: str | None) -> None:
     if asked is None:
         return

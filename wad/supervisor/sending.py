@@ -174,7 +174,7 @@ class Sending:
             errors.append(FieldError("/expiresAt", "must be later than sendAt"))
         elif expires_at <= now:
             errors.append(FieldError("/expiresAt", "is in the past"))
-        content, near = await self._with_provider_ids(session, draft.content, errors)
+        content, near, holder = await self._with_provider_ids(session, draft.content, errors)
         quotes = None
         if draft.reply_to is not None:
             quoted = await self._known(session, draft.reply_to)
@@ -191,6 +191,9 @@ class Sending:
             )
         except InvalidRequest as error:
             errors += error.errors
+        if number is not None and holder is not None and holder.id != number.id:
+            what = f"is a file of {holder.name}, and the message leaves from {number.name}: upload it with `from`"
+            errors.append(FieldError(f"/{content['type']}/mediaId", what))
         if errors:
             raise InvalidRequest("the message cannot be sent as it is", errors)
         scheduled = draft.send_at is not None and draft.send_at > now
@@ -259,10 +262,10 @@ class Sending:
 
     async def _with_provider_ids(
         self, session: Session, content: Content, errors: list[FieldError]
-    ) -> tuple[Content, Number | None]:
+    ) -> tuple[Content, Number | None, Number | None]:
         """*content* with the provider's own ids in place of wad's for files and for a reacted-to message.
 
-        And the number that the latter came to, or went from.
+        And the number that the latter came to, or went from; and the one that alone may send the file.
         """
         kind = content["type"]
         part: dict[str, Any] = content[kind]
@@ -276,7 +279,8 @@ class Sending:
             elif media.expires_at <= self._services.now():
                 errors.append(FieldError(f"/{kind}/mediaId", "the provider no longer keeps that file"))
             else:
-                return {**content, kind: {**part, "mediaId": media.provider_media_id}}, None
+                file = {**part, "mediaId": media.provider_media_id}
+                return {**content, kind: file}, None, media.number
         if kind == "reaction":
             known = await self._known(session, part["messageId"])
             if known is None:
@@ -286,8 +290,8 @@ class Sending:
                     )
                 )
             else:
-                return {**content, kind: {**part, "messageId": known.provider_id}}, known.number
-        return content, None
+                return {**content, kind: {**part, "messageId": known.provider_id}}, known.number, None
+        return content, None, None
 
     async def _known(self, session: Session, message_id: str) -> _Known | None:
         """What the session's provider calls our *message_id*, inbound or outbound. Its own ids pass as they are."""
