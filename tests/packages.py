@@ -7,15 +7,8 @@ from pathlib import Path
 import pytest
 
 
-def install(
-    monkeypatch: pytest.MonkeyPatch,
-    place: Path,
-    name: str,
-    *,
-    entry_points: dict[str, str],
-    modules: dict[str, str],
-) -> None:
-    """As `pip install` would, for as long as the test lasts: below *place*, which goes on the path."""
+def installed_at(place: Path, name: str, *, entry_points: dict[str, str], modules: dict[str, str]) -> Path:
+    """The directory that has it as `pip install` would leave it. It has to go on the path."""
     site = place / name
     info = site / f"{name.replace('-', '_')}-1.0.dist-info"
     info.mkdir(parents=True)
@@ -24,4 +17,16 @@ def install(
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
     for module, source in modules.items():
         (site / f"{module}.py").write_text(source)
-    monkeypatch.syspath_prepend(str(site))
+    return site
+
+
+def install(
+    monkeypatch: pytest.MonkeyPatch,
+    place: Path,
+    name: str,
+    *,
+    entry_points: dict[str, str],
+    modules: dict[str, str],
+) -> None:
+    """Into this process, for as long as the test lasts."""
+    monkeypatch.syspath_prepend(str(installed_at(place, name, entry_points=entry_points, modules=modules)))

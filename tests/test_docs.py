@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import hmac
 import json
 import os
 import re
@@ -14,24 +13,19 @@ import socket
 import subprocess
 import sys
 import time
-import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import httpx
-import msgspec
 import pytest
 import yaml
 from pydantic import BaseModel
 
 from tests import capabilities
-from tests.providers.meta import NOW
 from wad.cli import wad
 from wad.config import Config, load
-from wad.conformance import Harness, ProviderSuite
-from wad.conformance.peer import Received, Script, answering
 from wad.content import parse_reply, parse_send
 from wad.flow.event import sign
 from wad.flow.rules import Rules
@@ -40,9 +34,6 @@ from wad.http.events import EVENT_TYPES
 from wad.http.problems import KINDS
 from wad.http.routes import OPERATIONS
 from wad.metrics import Metrics
-from wad.models import Credentials, Session, SessionId, WebhookRequest
-from wad.providers.base import ProviderKind
-from wad.providers.http import Pools
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
@@ -401,70 +392,17 @@ def test_the_smallest_flow_service_answers(tmp_path: Path) -> None:
 
 # --- the provider -----------------------------------------------------------------------------------
 
-
-class PalomaHarness(Harness):
-    """The words on the wire of the provider that docs/adding-a-provider.md walks through."""
-
-    name = "paloma"
-    contents: Mapping[str, Any] = {"text": {"type": "text", "text": {"body": "Hola"}}}
-    required = frozenset({"account", "apiKey", "webhookSecret"})
-    secrets = ("apikeyCANARY0123456789", "webhooksecretCANARY0123456789")
-
-    def __init__(self) -> None:
-        (source,) = fences("docs/adding-a-provider.md", "python paloma.py")
-        self.module: Any = types.ModuleType("paloma")
-        sys.modules["paloma"] = self.module  # msgspec looks annotations up in there
-        exec(compile(source, "paloma.py", "exec"), vars(self.module))
-
-    def kind(self, base_url: str, pools: Pools, *, seconds: float) -> ProviderKind:
-        kind: ProviderKind = self.module.Paloma(
-            self.module.PalomaConfig(base_url=base_url, timeout=seconds), pools
-        )
-        return kind
-
-    def session(self) -> Session:
-        key, secret = self.secrets
-        return Session(
-            session_id=SessionId("tienda-1"),
-            provider=self.name,
-            credentials=Credentials(account="a1", apiKey=key, webhookSecret=secret),
-            created_at=NOW,
-            updated_at=NOW,
-        )
-
-    def takes(self, provider_message_id: str) -> Script:
-        return answering(200, {"id": provider_message_id})
-
-    def proves(self) -> Script:
-        return answering(200, {"number": "+5215500000001"})
-
-    def refuses_credentials(self) -> Script:
-        return answering(401, {"error": "bad_key"})
-
-    def throttles(self) -> Script:
-        return answering(429, {"error": "too_fast"})
-
-    def rejects(self) -> Script:
-        return answering(404, {"error": "no_such_number"})
-
-    def correlates(self, request: Received) -> str | None:
-        return str(request.json["ref"])
-
-    def inbound(self, provider_message_id: str, *, hidden: bool = False) -> WebhookRequest:
-        return self._webhook(type="text", id=provider_message_id, **{"from": "+5215512345678"}, text="hola")
-
-    def status(self, provider_message_id: str, message_id: str) -> WebhookRequest:
-        return self._webhook(type="delivered", id=provider_message_id, ref=message_id)
-
-    def _webhook(self, **event: str) -> WebhookRequest:
-        body = msgspec.json.encode({"account": "a1", "events": [event]})
-        signature = hmac.digest(self.secrets[1].encode(), body, "sha256").hex()
-        return WebhookRequest(
-            url="https://wa.example.com/webhooks/paloma", headers={"x-paloma-signature": signature}, body=body
-        )
+EXAMPLE = ROOT / "docs/examples/wad-paloma"
 
 
-class TestPaloma(ProviderSuite):
-    """What the page says of it is true: all of it, as it stands there."""
-
-    harnesses = (PalomaHarness(),)
+@pytest.mark.parametrize(
+    ("info", "file"),
+    [
+        ("toml pyproject.toml", "pyproject.toml"),
+        ("python wad_paloma.py", "wad_paloma.py"),
+        ("python test_wad_paloma.py", "test_wad_paloma.py"),
+    ],
+)
+def test_the_example_of_a_provider_is_the_one_that_is_tested(info: str, file: str) -> None:
+    """File by file, as it stands in docs/examples: tests/test_example_provider.py installs and runs that."""
+    assert fences("docs/adding-a-provider.md", info) == [(EXAMPLE / file).read_text()]
