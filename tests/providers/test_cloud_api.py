@@ -17,9 +17,9 @@ import msgspec
 import pytest
 import trio
 
-from tests.providers import peer as wire
 from tests.providers.meta import APP_SECRET, NUMBER_ID, TOKEN, WAMID, Heard, message, session
-from tests.providers.peer import Exchange, Peer, Script, answering, serving
+from wad.conformance import peer as wire
+from wad.conformance.peer import Exchange, Peer, Script, answering, serving
 from wad.errors import ProviderError, Scope, Verdict
 from wad.models import Credentials, Session
 from wad.providers.base import Accepted, Connection, Group, GroupMember

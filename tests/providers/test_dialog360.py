@@ -7,7 +7,7 @@ import hashlib
 from tests.conformance.providers import Dialog360Harness
 from tests.providers import meta
 from tests.providers.meta import Heard, message
-from tests.providers.peer import answering, serving
+from wad.conformance.peer import answering, serving
 from wad.models import AccountEvent
 from wad.providers.dialog360 import Dialog360, Dialog360Config
 from wad.providers.http import Pools

@@ -10,9 +10,9 @@ import pytest
 import trio
 import trio.testing
 
-from tests.providers import peer as wire
 from tests.providers.meta import Heard
-from tests.providers.peer import Exchange, Peer, Script, answering, serving, unused_port
+from wad.conformance import peer as wire
+from wad.conformance.peer import Exchange, Peer, Script, answering, serving, unused_port
 from wad.errors import InvalidRequest, ProviderError, Verdict
 from wad.providers.http import Answer, Origin, Pools, call, request, stream
 from wad.providers.pools import KEEP_ALIVE, Pool

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.providers.peer import Peer, answering, hang_up, serving
+from wad.conformance.peer import Peer, answering, hang_up, serving
 from wad.errors import ProviderError, Verdict
 from wad.guard import Guard
 from wad.providers.baileys.files import Uploaded, of_id
