@@ -26,7 +26,7 @@ FIELDS: Final = frozenset({
     "state", "previous", "desired_state", "reason", "needs_person", "outcome", "result", "operation", "type", "scope", "direction",
     "code", "provider_code", "http_status", "retryable", "error", "error_code", "fact",
     "attempts", "restarts", "restart_in", "retry_at", "retry_after", "due_at", "seconds", "count", "of", "restored", "left", "depth",
-    "policy", "why", "moved",
+    "policy", "why", "moved", "since", "read_from",
     "method", "route", "status", "bind", "store", "path", "file", "files", "signal", "version", "pid", "bridge", "fields", "capability", "event_type", "row", "detail", "addresses",
 })
 # fmt: on

@@ -167,6 +167,15 @@ async def test_what_refers_to_a_message_goes_where_that_message_is(autojump_cloc
         assert shop.passed_over(quoting) == {other: "belongs_elsewhere"}
 
 
+async def test_a_number_that_is_named_is_its_sessions(autojump_clock: MockClock) -> None:
+    """Whichever session has it sends, and keeps what was asked of that number."""
+    async with a_shop("a", "b") as shop:
+        await shop.sessions.update(SessionId("b"), phone_number="+5215500000777")
+        sent = await shop.send(number="+5215500000777")
+        assert (sent.message.session_id, shop.passed_over(sent)) == ("b", {"a": "belongs_elsewhere"})
+        assert sent.message.chosen is None
+
+
 async def test_the_same_key_gives_the_same_message_of_the_same_session(autojump_clock: MockClock) -> None:
     """Also when the session has gone since, when none is left, and when both come at once."""
     async with a_shop("a", "b") as shop:

@@ -27,9 +27,11 @@ from wad.errors import (
 )
 from wad.models import Address, Content, MessageId, SessionId, ShopId
 from wad.providers.base import check_send
+from wad.store.store import Store
 from wad.supervisor.actors import Actors
 from wad.supervisor.balancer import Candidate, Choice, Policy, Question, Said, Why, choose
 from wad.supervisor.calls import Calls
+from wad.supervisor.numbers import number_for
 from wad.supervisor.sending import MEDIA_TYPES, Draft
 
 #: Refusals that `Sending` words better: it knows every bad field, and every reason.
@@ -92,6 +94,7 @@ class Placing:
             load=load,
             queue=draft.queue,
             owner=await self._owner(draft),
+            number=draft.number,
             quotes=draft.reply_to is not None,
         )
         if choice.chosen is None:
@@ -99,7 +102,9 @@ class Placing:
                 return sessions[0], msgspec.structs.replace(draft, chosen=Why.ONLY_ONE.value), choice
             raise self._refusal(draft, sessions, choice)
         load.add(choice.chosen.session_id)
-        placed = msgspec.structs.replace(draft, chosen=choice.chosen.why.value)
+        # What is to leave from a number that was named is bound to its session, as if that had been named.
+        why = None if draft.number is not None else choice.chosen.why.value
+        placed = msgspec.structs.replace(draft, chosen=why)
         return self._actors.get(choice.chosen.session_id), placed, choice
 
     async def choose(
@@ -112,6 +117,7 @@ class Placing:
         queue: bool = False,
         owner: SessionId | None = None,
         quotes: bool = False,
+        number: str | None = None,
         apart: Mapping[SessionId, Said] | None = None,
         usable: Callable[[SessionActor], bool] | None = None,
         patiently: bool = False,
@@ -126,6 +132,9 @@ class Placing:
             for actor in actors
         }
         store = self._services.patient if patiently else self._services.store
+        for actor in actors if number is not None else ():
+            session_id = actor.session.session_id
+            problems[session_id] = problems[session_id] or await _no_number(store, actor, number, to)
         talk = await store.conversation(shop_id, list(problems), to)
         candidates = []
         for actor in actors:
@@ -215,6 +224,17 @@ def _problem(
         return Said(Why.NOT_SUPPORTED, error.detail)
     if errors:
         return Said(Why.INVALID, "; ".join(f"{error.pointer} {error.detail}" for error in errors))
+    return None
+
+
+async def _no_number(store: Store, actor: SessionActor, number: str | None, to: Address) -> Said | None:
+    """What is wrong with leaving from *number*: it is another session's."""
+    try:
+        await number_for(store, actor, asked=number, answers=None, to=to)
+    except InvalidRequest as error:
+        return Said(
+            Why.BELONGS_ELSEWHERE, "; ".join(f"{each.pointer} {each.detail}" for each in error.errors)
+        )
     return None
 
 
