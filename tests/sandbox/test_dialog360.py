@@ -6,9 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+import trio
 
 from tests.sandbox.place import ANA, CALLBACK, Place, place
-from wad.sandbox import READY_DIALOG360
+from wad.sandbox import READY_DIALOG360, serve_sandbox
 from wad.sandbox.samples import picture
 
 NUMBER = READY_DIALOG360.phone_number_id
@@ -129,3 +130,21 @@ async def test_the_control_api_leads_its_webhooks_somewhere_too(autojump_clock: 
         await here.settled()
         [(headers, _)] = here.hook.heard
         assert headers["x-secret"] == "sandbox-webhook-secret"
+
+
+async def test_who_is_refused_may_try_again_on_the_same_connection() -> None:
+    """The body of what is refused is read, so that the connection is good for the next request."""
+    async with (
+        trio.open_nursery() as nursery,
+        httpx.AsyncClient(limits=httpx.Limits(max_connections=1), trust_env=False) as client,
+    ):
+        url = await nursery.start(serve_sandbox)
+        ports = set()
+        for headers in ({"D360-API-KEY": "x"}, KEY, {}, KEY):
+            answer = await client.post(
+                f"{url}/360dialog/messages", headers=headers, json={"text": "x" * 10**5}
+            )
+            assert answer.status_code == (400 if headers is KEY else 401)
+            ports.add(answer.extensions["network_stream"].get_extra_info("client_addr"))
+        assert len(ports) == 1
+        nursery.cancel_scope.cancel()

@@ -51,7 +51,7 @@ def behind_dialog360(sandbox: Sandbox, app: ASGIApp) -> ASGIApp:
                 sandbox.network.now(),
                 {"operation": "key", "phoneNumberId": None, "method": scope["method"], "status": 401},
             )
-            await _refuse(send)
+            await _refuse(receive, send)
             return
         headers |= {b"authorization": f"Bearer {min(number.access_tokens)}".encode(), b"host": _FILES}
         # In place: whoever is in front may have to find what is left in it (`wire.py`).
@@ -76,7 +76,10 @@ def _lead(scope: dict[str, Any], number: Number, path: str) -> None:
     scope |= {"path": path, "raw_path": path.encode()}
 
 
-async def _refuse(send: Any) -> None:
+async def _refuse(receive: Any, send: Any) -> None:
+    # What is left unread would break the connection, and with it the client's next request.
+    while (await receive()).get("more_body"):
+        pass
     told = {"http_code": 401, "developer_message": "Invalid api_key or token expired", "success": False}
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": 401, "headers": headers})

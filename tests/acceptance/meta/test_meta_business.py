@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,24 @@ async def told(its: BusinessShop, kind: str, count: int) -> list[dict[str, Any]]
     return await until(look, lambda events: len(events) >= count, what=f"{count} of {kind}")
 
 
-async def looks_again(its: BusinessShop) -> None:
-    """Have the session ask Meta about its account."""
+async def looks_again(its: BusinessShop, numbers: Mapping[str, Any] = {}, *, field: str = "usable") -> None:
+    """Have the session ask Meta about its account; and wait until it knows this *field* of each of its numbers."""
     await its.api.post(f"{its.path}/connect", headers={"Prefer": "wait=20"})
+
+    async def known() -> dict[str, Any]:
+        data = (await its.api.get(its.path)).json()["connectionData"]
+        return {each["id"]: each.get(field) for each in data["numbers"]}
+
+    await until(known, lambda found: numbers.items() <= found.items(), what=numbers)
+
+
+async def waits_for_a_person(its: BusinessShop) -> dict[str, Any]:
+    """The session's status, once it is so."""
+    return await until(
+        its.status,
+        lambda status: bool(status["reason"]) and status["reason"]["needsPerson"],
+        what="waiting for a person",
+    )
 
 
 # --- rows -------------------------------------------------------------------------------------------
@@ -80,7 +95,7 @@ async def a_message_leaves_from_the_best_number_where_none_is_asked_for(its: Bus
     for worse, better in ((its.number, its.second), (its.second, its.number)):
         await its.here.control("POST", "/numbers", phoneNumberId=worse, quality="YELLOW")
         await its.here.control("POST", "/numbers", phoneNumberId=better, quality="GREEN")
-        await looks_again(its)
+        await looks_again(its, {worse: "YELLOW", better: "GREEN"}, field="qualityRating")
         assert await sent_from(its, {"text": "hola"}) == better
 
 
@@ -146,8 +161,8 @@ async def a_blocked_account_waits_for_a_person(its: BusinessShop) -> None:
     await its.here.control("POST", "/accounts", wabaId=its.waba, canSend="BLOCKED")
     await told(its, "account.update", 1)
     await looks_again(its)
-    status = await its.until_status(isConnected=False)
-    assert (status["reason"]["code"], status["reason"]["needsPerson"]) == ("account_blocked", True)
+    status = await waits_for_a_person(its)
+    assert (status["isConnected"], status["reason"]["code"]) == (False, "account_blocked")
     await its.here.control("POST", "/accounts", wabaId=its.waba, canSend="AVAILABLE")
     await its.connect()
     await sent_from(its, {"text": "de vuelta"})
@@ -156,15 +171,13 @@ async def a_blocked_account_waits_for_a_person(its: BusinessShop) -> None:
 async def a_number_that_cannot_send_does_not_stop_the_others(its: BusinessShop) -> None:
     """What is for it waits; the session stays connected, shows what is wrong, and once it can, uses it again."""
     await its.here.control("POST", "/numbers", phoneNumberId=its.second, registered=False)
-    await looks_again(its)
-    numbers = (await its.api.get(its.path)).json()["connectionData"]["numbers"]
-    assert {each["id"]: each["usable"] for each in numbers} == {its.number: True, its.second: False}
+    await looks_again(its, {its.number: True, its.second: False})
     body = {"sessionId": its.session_id, "to": a_phone(), "text": "espera", "from": its.second}
     waiting = (await its.api.post(f"{API}/send", json=body)).json()["messageId"]
     assert await sent_from(its, {"text": "hola"}) == its.number
     assert (await its.status())["isConnected"]
     await its.graph("POST", f"{its.second}/register", json={"messaging_product": "whatsapp", "pin": "123456"})
-    await looks_again(its)
+    await looks_again(its, {its.second: True})
     assert await sent_from(its, {"text": "hola", "from": its.second}) == its.second
     assert (await its.message(waiting))["status"] in ("queued", "read")  # it is tried again in a minute
 
@@ -203,7 +216,7 @@ async def a_token_that_was_revoked_waits_for_a_person(its: BusinessShop) -> None
     new = f"{its.token}new"
     await its.here.control("POST", "/numbers", phoneNumberId=its.number, accessTokens=[new])
     await looks_again(its)
-    status = await its.until_status(isConnected=False)
+    status = await waits_for_a_person(its)
     assert (status["state"], status["reason"]["code"]) == ("bad_credentials", "bad_credentials")
     its.token = new
     await its.api.patch(its.path, json={"credentials": {"accessToken": new}})
