@@ -126,6 +126,14 @@ class BreakerChanged(msgspec.Struct, frozen=True):
     state: str
 
 
+class BreakerSet(msgspec.Struct, frozen=True):
+    """A person, by the token named `by`, has isolated a session's breaker, or closed it: the `state` it has now."""
+
+    status: Status
+    state: str
+    by: str
+
+
 class FlowDelivered(msgspec.Struct, frozen=True):
     """One attempt to hand an item to its flow. `outcome` is answered, retry, dead, gone or rules."""
 
@@ -182,6 +190,7 @@ Fact: TypeAlias = (
     | ProviderCalled
     | Throttled
     | BreakerChanged
+    | BreakerSet
     | FlowDelivered
     | InboxDied
     | ReconnectLoop

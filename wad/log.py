@@ -22,6 +22,7 @@ from wad.events import (
     ActorCrashed,
     Balanced,
     BreakerChanged,
+    BreakerSet,
     BridgeEnded,
     BridgeStarted,
     Events,
@@ -297,6 +298,14 @@ def _log_fact(fact: Fact) -> None:
                 provider=fact.provider,
                 previous=fact.previous,
                 state=fact.state,
+            )
+        case BreakerSet(status=status):
+            _facts.info(
+                "breaker_set",
+                session_id=status.session_id,
+                provider=status.provider,
+                state=fact.state,
+                token_name=fact.by,
             )
         case FlowDelivered(item=item, outcome=outcome):
             log = {"retry": _facts.warning, "dead": _facts.warning, "gone": _facts.error}.get(outcome, _debug)

@@ -21,6 +21,7 @@ from wad.events import (
     ActorCrashed,
     Balanced,
     BreakerChanged,
+    BreakerSet,
     BridgeEnded,
     BridgeStarted,
     Events,
@@ -267,6 +268,7 @@ class Metrics:
                 | SessionDeleted()
                 | SessionStateChanged()
                 | BreakerChanged()
+                | BreakerSet()
                 | InboxDied()
                 | OutboxLoaded()
             ):

@@ -27,7 +27,7 @@ NAMED = {
     *("serve", "check", "sandbox", "demo", "qr", "send", "tail", "doctor", "version"),
     *(
         f"sessions {verb}"
-        for verb in ("list", "create", "connect", "disconnect", "logout", "status", "delete")
+        for verb in ("list", "create", "connect", "disconnect", "breaker", "logout", "status", "delete")
     ),
     *("dead-letters list", "dead-letters retry", "token new", "store export", "store import"),
 }

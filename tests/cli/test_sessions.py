@@ -29,6 +29,13 @@ def test_a_session_is_disconnected_and_connected_again(ask: Wad, shop: str):
     assert (connected.status, "connected" in connected.out) == (0, True)
 
 
+def test_a_session_is_isolated_and_let_go(ask: Wad, shop: str):
+    """It stays connected, and says what holds its sends."""
+    isolated = ask("sessions", "breaker", shop, "isolate", "--json").json
+    assert (isolated["breaker"], isolated["reason"]["code"]) == ("isolated", "breaker_isolated")
+    assert ask("sessions", "breaker", shop, "close", "--json").json["breaker"] == "closed"
+
+
 def test_a_session_is_logged_out(ask: Wad, running: Running):
     """One that pairs with no phone has nothing to unpair, and is disconnected."""
     ask("sessions", "create", "leaving", "--provider=cloud_api", *running.credentials())

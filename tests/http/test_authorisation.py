@@ -20,6 +20,7 @@ ASKED = {
     "connectSession": (None, {}, 404),
     "disconnectSession": (None, {}, 404),
     "logoutSession": (None, {}, 404),
+    "setBreaker": ({"action": "isolate"}, {}, 404),
     "getSessionStatus": (None, {}, 404),
     "getQr": (None, {}, 404),
     "getPairingCode": ({"phoneNumber": "+5215512345678"}, {}, 404),

@@ -83,7 +83,12 @@ class _Window:
 
 
 class Breaker:
-    """One per (provider, account). Unused it holds a few words: 10,000 sessions have one each."""
+    """One a session, which is an account of its provider. Unused it holds a few words: 10,000 sessions have one each.
+
+    Sessions do not share one, though some belong to one larger account of the provider's (a business, a Twilio
+    account): the trouble of one number would hold the others, and a shop that isolates its own would stop another's.
+    What it costs is that each finds an outage out by calls of its own.
+    """
 
     __slots__ = (
         "_generation",

@@ -129,6 +129,7 @@ class Connecting:
     def unproven(self) -> None:
         """Its credentials are others now: what the old ones proved counts no more."""
         self._outbox.allow(False)
+        self._outbox.another_account()
         if self._is_wanted:
             self._document.be(SessionState.CONNECTING, None)
 

@@ -87,6 +87,8 @@ class Outbox:
             pair_burst=pace.pair_burst,
         )
         self.breaker = Breaker(random=services.random)
+        if session().settings.isolated:
+            self.breaker.isolate()
         self._breaker_was = self.breaker.state(trio.current_time())
         self.lanes = Lanes()
         self._workers = Workers(
@@ -150,6 +152,22 @@ class Outbox:
     async def drain(self) -> None:
         """Claim nothing new, and return once what is in hand has its result on disk."""
         await self._workers.stop()
+
+    def isolate(self) -> None:
+        """Claim nothing until `close_breaker`. What is in the air finishes."""
+        self.breaker.isolate()
+        self._watch_breaker(trio.current_time())
+
+    def close_breaker(self) -> None:
+        """Claim again, and forget what spoke against the provider."""
+        self.breaker.close()
+        self._watch_breaker(trio.current_time())
+        self._workers.wake(self._nursery)
+
+    def another_account(self) -> None:
+        """What spoke against the one that the session had says nothing of the one that it has now."""
+        if not self._session().settings.isolated:
+            self.close_breaker()
 
     def resume(self) -> None:
         """Claim again, after a `drain`, as soon as the session may send."""
@@ -334,7 +352,9 @@ class Outbox:
         permit = self.breaker.permit(clock) if pause <= 0 else None
         if permit is None:
             self._bodies[message.message_id] = message
-            self.lanes.again(item, clock + max(pause, self.breaker.wait(clock)), hold=True)
+            pause = max(pause, self.breaker.wait(clock))
+            # Isolated meanwhile: nobody knows until when, so the gate holds it, and not its lane.
+            self.lanes.again(item, clock + (pause if pause < inf else 0.0), hold=True)
             return
         sending = message.moved(
             MessageState.SENDING, now, attempts=message.attempts + 1, epoch=self._session().epoch, due_at=None

@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
+from wad.actors.breaker import BreakerState
 from wad.actors.connecting import Connecting
 from wad.actors.document import Document
 from wad.actors.history import History
@@ -54,6 +55,10 @@ log: Final = logging.getLogger("wad.actors")
 SEND_TIMEOUT = 40.0
 #: Seconds that a logout may take: a round trip, and a slow one.
 LOGOUT_TIMEOUT = 15.0
+_BREAKER_OPEN: Final = Reason("breaker_open", "sends are held: too many calls to the provider failed")
+_ISOLATED: Final = Reason(
+    "breaker_isolated", "sends are held until somebody closes the breaker", needs_person=True
+)
 _UNTOLD = "WhatsApp could not be told, so the phone may list the device still; remove it there"
 
 
@@ -175,10 +180,13 @@ class SessionActor:
         session = self.session
         if session.state is not SessionState.CONNECTED:
             return session.state, session.reason
-        if (breaker := self.outbox.breaker.state(now)) in ("open", "isolated"):
-            return SessionState.DEGRADED, Reason(
-                f"breaker_{breaker}", "sends are held: too many calls to the provider failed"
-            )
+        match self.outbox.breaker.state(now):
+            case BreakerState.OPEN:
+                return SessionState.DEGRADED, _BREAKER_OPEN
+            case BreakerState.ISOLATED:
+                return SessionState.DEGRADED, _ISOLATED
+            case BreakerState.CLOSED | BreakerState.HALF_OPEN:
+                pass
         if self.connecting.proof_age > self._services.limits.proof_ttl:
             return SessionState.DEGRADED, Reason(
                 "proof_stale", f"the account gave no sign of life for {self._services.limits.proof_ttl:.0f} s"
@@ -514,6 +522,21 @@ class SessionActor:
     async def change_of_state(self) -> None:
         """Return when the state, or its reason, is another one."""
         await self._document.change_of_state()
+
+    async def isolate(self) -> None:
+        """Hold its sends, in the lives to come as well, until `close_breaker`. Raises StoreUnavailable."""
+        await self._set_isolated(True)
+        self.outbox.isolate()
+
+    async def close_breaker(self) -> None:
+        """Let its sends go, whatever opened its breaker. Raises StoreUnavailable."""
+        await self._set_isolated(False)
+        self.outbox.close_breaker()
+
+    async def _set_isolated(self, isolated: bool) -> None:
+        settings = self.session.settings
+        if settings.isolated != isolated:
+            await self.change(settings=msgspec.structs.replace(settings, isolated=isolated))
 
     async def first_try(self) -> None:
         """Connect, and return once the provider has answered for the first time, whatever it said."""

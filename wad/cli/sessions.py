@@ -211,6 +211,18 @@ def disconnect(api: Api, session_id: str, no_wait: bool, timeout: float, as_json
 
 @sessions.command()
 @click.argument("session_id", metavar="ID")
+@click.argument("action", type=click.Choice(["isolate", "close"]))
+@api_options
+def breaker(api: Api, session_id: str, action: str, as_json: bool) -> None:
+    """Hold what a session sends, or let it go.
+
+    `isolate` holds it until somebody says `close`, through restarts of the daemon too; what waits is kept, and new messages are taken. `close` also ends what failing calls to the provider began.
+    """
+    _show_status(api.post(path_of(session_id, "/breaker"), {"action": action}), as_json=as_json)
+
+
+@sessions.command()
+@click.argument("session_id", metavar="ID")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @api_options
 def logout(api: Api, session_id: str, yes: bool, as_json: bool) -> None:

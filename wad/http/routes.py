@@ -21,6 +21,7 @@ from wad.http.answers import (
 from wad.http.operations import Access, Body, Operation, Result
 from wad.http.operations import json_body as _json
 from wad.http.schemas import (
+    BreakerBody,
     BulkBody,
     DeadLetterQuery,
     HandshakeQuery,
@@ -167,6 +168,17 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Unpair it",
         handler=sessions.logout,
         answers={200: Result("Logged out", Status)},
+        problems=frozenset({404}),
+    ),
+    Operation(
+        id="setBreaker",
+        method="POST",
+        path=f"{_SESSION}/breaker",
+        tag="sessions",
+        summary="Hold its sends by hand, or let them go again",
+        handler=sessions.breaker,
+        body=_json(BreakerBody),
+        answers={200: Result("The snapshot", Status)},
         problems=frozenset({404}),
     ),
     Operation(

@@ -79,6 +79,12 @@ class PairingBody(Model):
     phone_number: Phone
 
 
+class BreakerBody(Model):
+    """`isolate` holds every send until somebody says `close`; that also ends what failing calls began."""
+
+    action: Literal["isolate", "close"]
+
+
 class ReadBody(Model):
     """`typing`: show that an answer is being written, too."""
 

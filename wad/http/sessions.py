@@ -16,6 +16,7 @@ from wad.http.auth import Principal
 from wad.http.operations import Answer, Exchange
 from wad.http.problems import Refused
 from wad.http.schemas import (
+    BreakerBody,
     NewSessionBody,
     PairingBody,
     QrQuery,
@@ -175,6 +176,17 @@ def _settled(status: Status, reached: bool, wait: float | None) -> Answer:
 
 async def logout(api: Api, exchange: Exchange) -> Answer:
     return Answer(await api.sessions.logout(_session(api, exchange).session_id))
+
+
+async def breaker(api: Api, exchange: Exchange) -> Answer:
+    session_id = _session(api, exchange).session_id
+    body: BreakerBody = exchange.body
+    by = exchange.principal.name
+    match body.action:
+        case "isolate":
+            return Answer(await api.sessions.isolate(session_id, by=by))
+        case "close":
+            return Answer(await api.sessions.close_breaker(session_id, by=by))
 
 
 async def status(api: Api, exchange: Exchange) -> Answer:

@@ -95,6 +95,9 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     drained: bool = (
         False  # it takes no new message: for maintenance. What it has still goes out, and it still answers
     )
+    isolated: bool = (
+        False  # it sends nothing until somebody closes its breaker again. Not set as the others are
+    )
 
     def __repr__(self) -> str:
         return f"Settings(rate={self.rate}, burst={self.burst}, duplicates={self.duplicates!r})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from wad.actors.requests import Call, Connect, Disconnect, Logout, Reopen
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
 from wad.errors import ActorDown, FieldError, InvalidRequest, WadError
-from wad.events import SessionCreated, SessionDeleted
+from wad.events import BreakerSet, SessionCreated, SessionDeleted, SessionStateChanged
 from wad.flow.event import check_secret
 from wad.models import (
     Credentials,
@@ -270,6 +270,25 @@ class Sessions:
             if scope.cancelled_caught:
                 raise ActorDown("the session's actor did not answer in time")
         return actor.status()
+
+    async def isolate(self, session_id: SessionId, *, by: str) -> Status:
+        """Have it send nothing until `close_breaker`, whatever happens meanwhile. *by*: who says so."""
+        actor = self.actors.get(session_id)
+        return await self._set_breaker(actor, actor.isolate, by)
+
+    async def close_breaker(self, session_id: SessionId, *, by: str) -> Status:
+        """Have it send again, whether a person isolated it or its calls failed."""
+        actor = self.actors.get(session_id)
+        return await self._set_breaker(actor, actor.close_breaker, by)
+
+    async def _set_breaker(self, actor: SessionActor, act: Callable[[], Awaitable[None]], by: str) -> Status:
+        before = actor.status()
+        await act()
+        status = actor.status()
+        self._services.events.publish(BreakerSet(status, status.breaker, by))
+        if (before.state, before.reason) != (status.state, status.reason):
+            self._services.events.publish(SessionStateChanged(status, before.state))
+        return status
 
     async def look_after(self, retention: Retention) -> None:
         """Keep proofs fresh and the store small, until cancelled."""
