@@ -435,3 +435,20 @@ async def test_dead_letters_are_listed_retried_and_discarded(autojump_clock):
         assert (await ask("GET", "/dead-letters")).json["items"] == []
         assert ask.house.world.bodies() == ["1"]
         assert (await ask("GET", second.headers["location"])).json["status"] == "failed"
+
+
+async def test_a_message_that_has_not_left_says_why(autojump_clock):
+    """One by one, and not in lists; null once it waits no more."""
+    async with front() as ask:
+        await ask.session()
+        await ask("POST", "/sessions/shop/breaker", {"action": "isolate"})
+        sent = (await ask.send()).json["messageId"]
+        waiting = (await ask("GET", f"/messages/{sent}")).json["waiting"]
+        assert (waiting["reason"], waiting["until"]) == ("breaker_isolated", None)
+        assert ["waiting" in each for each in (await ask("GET", "/messages")).json["items"]] == [False]
+        closed = await ask("POST", "/sessions/shop/breaker", {"action": "close"})
+        assert (closed.status, closed.json["breaker"]) == (200, "closed")
+        await trio.sleep(1)
+        assert (await ask("GET", f"/messages/{sent}")).json["waiting"] is None
+        wrong = await ask("POST", "/sessions/shop/breaker", {"action": "open"})
+        assert (wrong.status, wrong.pointers) == (422, {"/action"})

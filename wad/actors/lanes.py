@@ -60,6 +60,12 @@ class Lanes:
             if lane is None or not lane.busy:
                 yield item
 
+    def first(self, chat: ChatId) -> MessageId | None:
+        """The item of this lane that is taken next, of those that are not taken. O(items of the lane)."""
+        lane = self._lanes.get(chat)
+        turns = [] if lane is None else [t for t in lane.items if self._known.get(t[-1].message_id) is t[-1]]
+        return min(turns)[-1].message_id if turns else None
+
     def in_hand(self, chat: ChatId) -> bool:
         """Whether an item of this lane was taken, and is not over yet."""
         lane = self._lanes.get(chat)

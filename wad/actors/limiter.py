@@ -104,7 +104,7 @@ class Limiter:
 
     def reserve(self, chat: ChatId, now: float, *, group: bool = False, marketing: bool = False) -> float:
         """0.0, and the turn is taken; else the seconds until it may be there, and nothing is taken."""
-        wait, _ = self._longest(chat, now, group=group, marketing=marketing)
+        wait, _ = self.longest(chat, now, group=group, marketing=marketing)
         if wait > 0:
             return wait
         self._tokens = max(0.0, self._tokens - 1)
@@ -118,7 +118,7 @@ class Limiter:
 
     def why(self, chat: ChatId, now: float, *, group: bool = False, marketing: bool = False) -> str | None:
         """What `reserve` would wait for longest: a short, public word. None: for nothing."""
-        _, reason = self._longest(chat, now, group=group, marketing=marketing)
+        _, reason = self.longest(chat, now, group=group, marketing=marketing)
         return reason
 
     # --- hearing ------------------------------------------------------------------------------------
@@ -184,7 +184,10 @@ class Limiter:
 
     # --- deciding -----------------------------------------------------------------------------------
 
-    def _longest(self, chat: ChatId, now: float, *, group: bool, marketing: bool) -> tuple[float, str | None]:
+    def longest(
+        self, chat: ChatId, now: float, *, group: bool = False, marketing: bool = False
+    ) -> tuple[float, str | None]:
+        """The seconds that `reserve` would say, and what for (`why`). Takes nothing."""
         waits = self._number(now)
         if marketing:
             waits.append((_left(self._marketing_until, now), "marketing_paused"))

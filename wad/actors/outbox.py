@@ -56,6 +56,11 @@ BODIES = 256
 RECORD_GRACE = 5.0
 
 
+def is_marketing(message: OutboundMessage) -> bool:
+    """Meta does not say which category a template has when it is sent; what goes out in bulk is marketing."""
+    return message.type == "template" and message.priority is Priority.BULK
+
+
 class Outbox:
     """The sends of one session. It outlives restarts; `open` gives it the connection of this run."""
 
@@ -148,6 +153,11 @@ class Outbox:
         """Whether messages may leave. Those in hand finish either way."""
         self._ready = ready
         self._workers.wake(self._nursery)
+
+    @property
+    def may_send(self) -> bool:
+        """What `allow` said last."""
+        return self._ready
 
     async def drain(self) -> None:
         """Claim nothing new, and return once what is in hand has its result on disk."""
@@ -346,8 +356,7 @@ class Outbox:
             message.lane,
             clock,
             group=message.to.group_id is not None,
-            # Meta does not say which category a template has when it is sent; what goes out in bulk is marketing.
-            marketing=message.type == "template" and message.priority is Priority.BULK,
+            marketing=is_marketing(message),
         )
         permit = self.breaker.permit(clock) if pause <= 0 else None
         if permit is None:

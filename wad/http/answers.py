@@ -24,6 +24,7 @@ from wad.models import (
     Session,
     Settings,
     Status,
+    Waiting,
 )
 from wad.supervisor.balancer import Choice, Judged
 
@@ -179,6 +180,8 @@ class OutboundView(
     error: Failure | None
     maybe_duplicate: bool
     dead_letter: bool
+    #: Why it has not left yet; null where it does not wait. Of one message alone, not in lists.
+    waiting: Waiting | msgspec.UnsetType | None = msgspec.UNSET
     history: list[StepView]
 
 

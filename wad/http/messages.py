@@ -172,7 +172,11 @@ def _idempotency(exchange: Exchange) -> Idempotency | None:
 
 
 async def read(api: Api, exchange: Exchange) -> Answer:
-    return Answer(message_view(await _record(api, exchange)))
+    record = await _record(api, exchange)
+    view = message_view(record)
+    if isinstance(record, OutboundMessage):
+        view["waiting"] = api.sessions.messages.waiting(record)
+    return Answer(view)
 
 
 async def find(api: Api, exchange: Exchange) -> Answer:

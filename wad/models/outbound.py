@@ -93,6 +93,14 @@ class Failure(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
         return cls(error.code, error.detail, error.provider_code, error.retryable)
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """Why a message has not left yet: a word, until when where that is known, and the same for people."""
+
+    reason: str
+    until: datetime | None
+    detail: str
+
+
 class Step(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One line of a message's history."""
 

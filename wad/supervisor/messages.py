@@ -10,6 +10,7 @@ import trio
 
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
+from wad.actors.waiting import waiting_for
 from wad.errors import (
     Conflict,
     InvalidRequest,
@@ -27,6 +28,7 @@ from wad.models import (
     MessageId,
     MessageState,
     OutboundMessage,
+    Waiting,
     new_rev,
 )
 from wad.supervisor.actors import Actors
@@ -155,6 +157,11 @@ class Messages:
                 self._moved(cancelled)
                 return cancelled
         raise NotFound(f"there is no message {message_id!r}")
+
+    def waiting(self, message: OutboundMessage) -> Waiting | None:
+        """Why *message* has not left yet; None where it does not wait for its turn. From memory."""
+        actor = self._living(message)
+        return None if actor is None else waiting_for(actor, message, self._services.now())
 
     async def retry_dead_letter(self, message_id: MessageId) -> OutboundMessage | InboxItem:
         """Try again what gave up: a person decides that, and takes the risk where it was `unknown`."""
