@@ -134,7 +134,7 @@ def _detail(model: type[BaseModel], kind: str, message: str, error: Mapping[str,
         case "value_error":
             return str(error["ctx"]["error"])
         case _:
-            return re.sub(r"^[A-Z][a-z]+ should", "should", message)
+            return re.sub(r"^[A-Z][a-z]+ should", "should", message).replace(" after validation", "")
 
 
 @cache

@@ -124,6 +124,8 @@ async def test_bad_input_is_refused_by_the_fields_name(autojump_clock):
             deep = [{"x": deep}]
         reply = await ask("POST", f"{SHOP}/templates", {**TEMPLATE, "components": deep})
         assert (reply.status, reply.pointers) == (422, {"/components"})
+        reply = await ask("POST", f"{SHOP}/templates", {**TEMPLATE, "components": []})
+        assert reply.json["detail"] == "/components: should have at least 1 item, not 0"
         assert house.graph.asked == []
 
 
