@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 import trio
@@ -11,6 +13,7 @@ from tests.house import House, draft
 from tests.simulated import hang
 from tests.supervisor.shops import ANA, SHOP, TEMPLATE, ShopWorld, a_shop, refusing
 from wad.actors.services import Limits
+from wad.actors.session import SessionActor
 from wad.errors import (
     IdempotencyKeyReused,
     InvalidRequest,
@@ -19,16 +22,19 @@ from wad.errors import (
     NotSupported,
     QueueFull,
     SessionUnavailable,
+    StoreUnavailable,
     Verdict,
     WadError,
 )
 from wad.events import Balanced
-from wad.models import Address, Idempotency, MessageState, SessionId
+from wad.models import Address, Credentials, Idempotency, MessageState, SessionId, ShopId
 from wad.supervisor.balancer import Policy
 from wad.supervisor.placing import Policies
-from wad.supervisor.sending import Sent
+from wad.supervisor.sending import Draft, Sent
+from wad.supervisor.sessions import NewSession
 
 LUIS = "+5215587654321"
+_A_FIRST = Policies(default=Policy(name="priority", order=(SessionId("a"), SessionId("b"))))
 
 
 async def test_a_customer_is_answered_on_the_number_that_they_wrote_to(autojump_clock: MockClock) -> None:
@@ -264,3 +270,77 @@ async def test_nobody_able_and_nobody_healing_is_a_conflict(autojump_clock: Mock
             await shop.send()
         assert {each.why for each in refused.value.sessions} == {"waits_for_person"}
         assert shop.chosen(await shop.send(queue=True))[1] == "queued_as_asked"
+
+
+async def test_nobody_learns_which_other_session_has_what_a_message_refers_to(
+    autojump_clock: MockClock,
+) -> None:
+    """It may be another shop's."""
+    async with a_shop("a", "b") as shop:
+        await shop.sessions.create(
+            NewSession(
+                provider="simulated",
+                session_id=SessionId("of-somebody-else"),
+                shop_id=ShopId("another"),
+                credentials=Credentials(key="k"),
+            )
+        )
+        await shop.sessions.connect(SessionId("of-somebody-else"), wait=60)
+        theirs = await shop.sessions.messages.send(draft(session_id="of-somebody-else"))
+        await trio.sleep(1)
+        with pytest.raises(NoAbleSession) as refused:
+            await shop.send(reply_to=theirs.message.message_id)
+        assert "of-somebody-else" not in f"{refused.value.detail} {refused.value.sessions}"
+
+
+async def test_a_session_that_goes_while_it_is_chosen_from_is_not_chosen(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the store knows takes a moment, and meanwhile anybody may delete one."""
+    async with a_shop("a", "b", house=House(world=ShopWorld(), policies=_A_FIRST)) as shop:
+        store = type(shop.house.store())
+        ask = store.conversation
+
+        async def slowly(self: object, *args: object) -> object:
+            found = await ask(self, *args)  # type: ignore[arg-type]
+            for name in gone:
+                if name in shop.sessions.actors:
+                    await shop.sessions.delete(SessionId(name))
+            return found
+
+        monkeypatch.setattr(store, "conversation", slowly)
+        gone = ["a"]
+        assert (await shop.send()).message.session_id == "b"
+        gone = ["b"]
+        with pytest.raises(NotFound):
+            await shop.send()
+
+
+async def test_what_stands_is_told_though_the_store_goes_down_before_the_rest_is_placed_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was told that nothing was taken would send it all once more."""
+    async with a_shop("a", "b", house=House(world=ShopWorld(), policies=_A_FIRST)) as shop:
+        messages = shop.sessions.messages
+        store = type(shop.house.store())
+        ask = store.conversation
+
+        async def slowly(self: object, *args: object) -> object:
+            if down:
+                raise StoreUnavailable("the store is down")
+            return await ask(self, *args)  # type: ignore[arg-type]
+
+        async def drained_meanwhile(asked: Sequence[tuple[SessionActor, Draft]]) -> list[Sent | WadError]:
+            down.append(True)
+            await shop.patch("a", drained=True)
+            return await send_all(asked)
+
+        down: list[bool] = []
+        monkeypatch.setattr(store, "conversation", slowly)
+        send_all = messages._sending.send_all
+        monkeypatch.setattr(messages._sending, "send_all", drained_meanwhile)
+        taken, refused = await messages.send_bulk(
+            [draft("1", session_id="b"), shop.draft("2")]  # the second one is given to `a`
+        )
+        assert isinstance(taken, Sent)
+        assert isinstance(refused, SessionUnavailable)

@@ -18,6 +18,7 @@ from wad.errors import (
     NotFound,
     QueueFull,
     SessionUnavailable,
+    StoreUnavailable,
     WadError,
 )
 from wad.events import Balanced
@@ -44,6 +45,9 @@ _UNDER_WAY: Final = (MessageState.SCHEDULED, MessageState.QUEUED, MessageState.S
 
 #: How often a session is chosen for one message, where the one that was chosen goes away meanwhile.
 _PLACINGS: Final = 3
+#: Seconds that a request waits for messages of its shop that are on the move, for the order's sake: many of them, or a
+#: store that is down, would keep the whole shop waiting for minutes.
+_SETTLING: Final = 5.0
 #: Ids of former attempts that a message remembers. A provider tells what became of one within days.
 _FORMER: Final = 10
 
@@ -79,10 +83,14 @@ class Messages:
         results: dict[int, Sent | WadError] = {}
         todo = dict(enumerate(drafts))
         for _ in range(_PLACINGS):
-            again = await self._send_some(todo, results)
-            if not again:
+            try:
+                todo = await self._send_some(todo, results)
+            except StoreUnavailable:
+                if not results:
+                    raise
+                break  # the others stand by now, and whoever was told otherwise would send them again
+            if not todo:
                 break
-            todo = again
         return [results[index] for index in range(len(drafts))]
 
     async def _send_some(
@@ -90,10 +98,11 @@ class Messages:
     ) -> dict[int, Draft]:
         """Put what became of each into *results*; those whose session went away between the choice and the write."""
         load = Load()
+        settled_by = trio.current_time() + _SETTLING
         asked: list[tuple[int, SessionActor, Draft, Choice | None]] = []
         for index, draft in drafts.items():
             try:
-                asked.append((index, *await self._place(draft, load)))
+                asked.append((index, *await self._place(draft, load, settled_by)))
             except (NotFound, NoAbleSession, QueueFull, InvalidRequest) as error:
                 results[index] = await self._sending.earlier(draft) or error
         done = await self._sending.send_all([(actor, draft) for _, actor, draft, _ in asked])
@@ -107,11 +116,14 @@ class Messages:
             and isinstance(results[index], SessionUnavailable | QueueFull)
         }
 
-    async def _place(self, draft: Draft, load: Load) -> tuple[SessionActor, Draft, Choice | None]:
+    async def _place(
+        self, draft: Draft, load: Load, settled_by: float
+    ) -> tuple[SessionActor, Draft, Choice | None]:
         if draft.session_id is not None:
             return self._actors.get(draft.session_id), draft, None
         assert draft.shop_id is not None, "a draft names a session or a shop"
-        await self._failover.settled(draft.shop_id, draft.to.chat)
+        with trio.move_on_at(settled_by):
+            await self._failover.settled(draft.shop_id, draft.to.chat)
         return await self._placing.place(draft, load)
 
     def _told(self, result: Sent | WadError, choice: Choice) -> Sent | WadError:

@@ -98,6 +98,8 @@ class Placing:
             quotes=draft.reply_to is not None,
         )
         if choice.chosen is None:
+            if not choice.others:  # deleted, all of them, since we looked
+                raise NotFound(f"there is no session of shop {draft.shop_id!r}")
             if len(sessions) == 1 and choice.others[0].why in _TOLD_BY_SENDING:
                 return sessions[0], msgspec.structs.replace(draft, chosen=Why.ONLY_ONE.value), choice
             raise self._refusal(draft, sessions, choice)
@@ -136,21 +138,22 @@ class Placing:
             session_id = actor.session.session_id
             problems[session_id] = problems[session_id] or await _no_number(store, actor, number, to)
         talk = await store.conversation(shop_id, list(problems), to)
-        candidates = []
-        for actor in actors:
-            session_id = actor.session.session_id
-            in_group = None
-            if to.group_id is not None and problems[session_id] is None:
-                in_group = await self._members.has(actor, to.group_id)
-            candidates.append(
-                self._candidate(
-                    actor,
-                    load,
-                    problem=problems[session_id],
-                    heard_at=talk.heard.get(session_id),
-                    in_group=in_group,
-                )
+        in_group: dict[SessionId, bool] = {}
+        for actor in actors if to.group_id is not None else ():
+            if problems[actor.session.session_id] is None:
+                in_group[actor.session.session_id] = await self._members.has(actor, str(to.group_id))
+        # Nothing is waited for from here on. A session may have been deleted by now.
+        candidates = [
+            self._candidate(
+                actor,
+                load,
+                problem=problems[actor.session.session_id],
+                heard_at=talk.heard.get(actor.session.session_id),
+                in_group=in_group.get(actor.session.session_id),
             )
+            for actor in actors
+            if actor.session.session_id in self._actors
+        ]
         question = Question(
             chat=to.chat, free_form=content["type"] != "template", queue=queue, wrote=talk.wrote
         )
@@ -217,7 +220,8 @@ def _problem(
 ) -> Said | None:
     """What is wrong with the message for this session, whatever state it is in."""
     if owner is not None and owner != actor.session.session_id:
-        return Said(Why.BELONGS_ELSEWHERE, f"it refers to what {owner} has")
+        # Which one has it is not said: that may be another shop's.
+        return Said(Why.BELONGS_ELSEWHERE, "it refers to what another session has")
     try:
         errors: list[FieldError] = check_send(actor.kind, to, content, quotes=quotes)
     except NotSupported as error:
