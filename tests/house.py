@@ -20,6 +20,7 @@ from wad.models import Address, Content, Credentials, Session, SessionId, Settin
 from wad.providers.base import ProviderKind
 from wad.secrets import Vault
 from wad.store.memory import MemoryEngine
+from wad.store.spool import Spool
 from wad.store.store import Store
 from wad.supervisor.placing import Policies
 from wad.supervisor.policy import RestartPolicy
@@ -46,6 +47,7 @@ class House:
     flows: Flows = field(default_factory=lambda: Flows(FlowDefaults()))
     facts: list[Fact] = field(default_factory=list)
     seed: int = 1
+    spool: Spool | None = None
     connecting: int = 50  # sessions that may be connecting at once
 
     def __post_init__(self) -> None:
@@ -64,6 +66,7 @@ class House:
         services = Services(
             store=store,
             patient=store.patient(),
+            spool=self.spool,
             events=events,
             flows=self.flows,
             limits=self.limits,

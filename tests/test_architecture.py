@@ -38,9 +38,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "providers": WORDS | {"node", "config.model", "config.section"},  # each has its own, and is made of it
     "flow": WORDS | {"validation", "guard"},
     # --- the inside
-    "actors": WORDS | {"providers.base", "store.store", "flow"},
+    "actors": WORDS | {"providers.base", "store.spool", "store.store", "flow"},
     "supervisor": WORDS
-    | {"actors", "content", "gauges", "providers.base", "providers.management", "store.store", "flow.event"},
+    | {"actors", "content", "gauges", "providers.base", "providers.management", "flow.event"}
+    | {"store.spool", "store.store"},
     "http": WORDS
     | {"supervisor", "content", "validation", "config", "store.store", "flow.event"}
     | {"providers.base", "providers.management"},
@@ -90,6 +91,7 @@ INSIDE: dict[str, set[str]] = {
     "store.memory": {"store.base", "store.tables"},
     "store.sql": {"store.base"},
     "store.sqlite": {"store.base", "store.sql", "store.threads"},
+    "store.spool": {"store.base", "store.commit", "store.sqlite", "store.tables"},
     "store.mongo": {"store.base", "store.mongo_errors", "store.threads"},
     "actors.breaker": set(),
     "actors.limiter": set(),

@@ -81,6 +81,8 @@ PUBLIC = {
     "wad_failed_over_total": {"provider", "why"},
     "wad_unknown_messages": set(),
     "wad_store_up": set(),
+    "wad_spool_depth": set(),
+    "wad_spool_oldest_seconds": set(),
     "wad_loop_lag_seconds": set(),
 }
 

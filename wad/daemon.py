@@ -45,6 +45,7 @@ from wad.providers.place import Place
 from wad.providers.registry import installed
 from wad.secrets import Vault
 from wad.store.open import open_store
+from wad.store.spool import Spool, open_spool
 from wad.store.store import Retention, Store
 from wad.supervisor.balancer import Policy
 from wad.supervisor.observe import Observer
@@ -90,8 +91,9 @@ async def serve(
             data_dir=config.store.data_dir,
             vault=_vault(config),
         ) as store,
+        _open_spool(config) as spool,
         _open_events(store) as (events, stream),
-        _open_sessions(config, store, flows, events) as sessions,
+        _open_sessions(config, store, spool, flows, events) as sessions,
         _open_app(config, store, sessions, events, stream) as app,
         trio.open_nursery() as serving,
     ):
@@ -193,6 +195,18 @@ async def _process(stop: trio.Event, notifier: Notifier, reload: Callable[[], No
 
 
 @asynccontextmanager
+async def _open_spool(config: Config) -> AsyncIterator[Spool | None]:
+    """Where webhooks wait while MongoDB is away. The embedded store needs none."""
+    if config.store.kind != "mongodb":
+        yield None
+        return
+    async with open_spool(
+        config.store.data_dir, _vault(config), max_size=config.store.spool_max_size
+    ) as spool:
+        yield spool
+
+
+@asynccontextmanager
 async def _open_events(store: Store) -> AsyncIterator[tuple[Events, EventStream]]:
     """The facts, and who writes them down for listeners: until the last send in hand has its result."""
     events = Events()
@@ -205,7 +219,7 @@ async def _open_events(store: Store) -> AsyncIterator[tuple[Events, EventStream]
 
 @asynccontextmanager
 async def _open_sessions(
-    config: Config, store: Store, flows: Flows, events: Events
+    config: Config, store: Store, spool: Spool | None, flows: Flows, events: Events
 ) -> AsyncIterator[Sessions]:
     """The sessions, with all that their actors share."""
     found = installed()
@@ -222,6 +236,7 @@ async def _open_sessions(
         services = Services(
             store=store,
             patient=store.patient(),
+            spool=spool,
             events=events,
             flows=flows,
             limits=_limits(config),

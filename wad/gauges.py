@@ -32,6 +32,8 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     unknown_messages: int = 0  # sends that may or may not have gone out, and wait for proof
     dead_letters: Mapping[str, int] = {}  # direction -> how many
     store_up: bool = True  # the store's last answer was one
+    spool_depth: int = 0  # webhooks that were answered and wait for the store
+    spool_oldest: float = 0.0
 
 
 class Snapshot(Collector):
@@ -73,6 +75,8 @@ class Snapshot(Collector):
             ("wad_inbox_oldest_seconds", "How long the oldest of them waits.", now.inbox_oldest),
             ("wad_unknown_messages", "Sends that wait for proof of having gone out.", now.unknown_messages),
             ("wad_store_up", "Whether the store answers.", int(now.store_up)),
+            ("wad_spool_depth", "Webhooks answered that wait for the store.", now.spool_depth),
+            ("wad_spool_oldest_seconds", "How long the oldest of them waits.", now.spool_oldest),
         ):
             yield GaugeMetricFamily(name, text, value)
 

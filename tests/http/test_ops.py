@@ -18,7 +18,7 @@ async def test_it_lives_and_is_ready(autojump_clock):
         ready = await ask.as_(None)("GET", "/readyz")
         assert (ready.status, ready.json) == (
             200,
-            {"status": "ready", "restored": 0, "of": 0, "needPairing": 0},
+            {"status": "ready", "restored": 0, "of": 0, "needPairing": 0, "spooled": 0},
         )
 
 

@@ -13,6 +13,7 @@ import trio
 from wad.events import Events
 from wad.flow.delivery import Flows
 from wad.models import utc_now
+from wad.store.spool import Spool
 from wad.store.store import Store
 
 
@@ -54,6 +55,9 @@ class Services:
     flows: Flows
     limits: Limits = Limits()
     paces: Mapping[str, Pace] = field(default_factory=dict)  # by provider
+    spool: Spool | None = (
+        None  # where webhooks wait while the store is away; None: the store is that disk itself
+    )
     node: str = "local"
     now: Callable[[], datetime] = utc_now
     random: Random = field(default_factory=Random)

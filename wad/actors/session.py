@@ -451,22 +451,32 @@ class SessionActor:
 
     async def received(self, events: Sequence[Inbound]) -> None:
         """Store what came in, whoever carried it. On return it is on disk. Raises StoreUnavailable."""
-        if not events:
-            return
-        self.connecting.alive()
-        await self.received_by(self.session.provider, events)
+        if events:
+            await self.received_by(self.session.provider, events)
 
     async def received_by(self, provider: str, events: Sequence[Inbound]) -> None:
-        """As `received`, of *provider*, which the session may have left: then it proves nothing of the one it has."""
+        """As `received`, of *provider*, which the session may have left."""
+        self.heard(provider, events)
+        await self.take_in(provider, events)
+
+    def heard(self, provider: str, events: Sequence[Inbound]) -> None:
+        """Know that *events* came, stored or not. Of a provider that it has left they prove nothing."""
         now = self._services.now()
+        if events and provider == self.session.provider:
+            self.connecting.alive()
+        for event in events:
+            match event:
+                case StatusUpdate():
+                    self.last_ack_at = now
+                case InboundMessage():
+                    self.last_inbound_at = now
+                    self.outbox.limiter.spend(trio.current_time())
+
+    async def take_in(self, provider: str, events: Sequence[Inbound]) -> None:
+        """Store *events* of *provider*. On return they are on disk. Raises StoreUnavailable."""
         statuses = [event for event in events if isinstance(event, StatusUpdate)]
         others = [event for event in events if not isinstance(event, StatusUpdate)]
-        for event in others:
-            if isinstance(event, InboundMessage):
-                self.last_inbound_at = now
-                self.outbox.limiter.spend(trio.current_time())
         if statuses:
-            self.last_ack_at = now
             await self.statuses.receive(statuses)
         if others:
             await self.inbox.receive(others, provider=provider)

@@ -113,6 +113,7 @@ class Store(Section):
     url: Annotated[Secret, AfterValidator(_store_url)] = SecretStr("embedded")
     database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,63}$")] = "wad"
     data_dir: Path = Path("var")
+    spool_max_size: Annotated[Size, Field(ge=1)] = 1 << 30  # bytes
 
     @property
     def kind(self) -> Literal["embedded", "memory", "mongodb"]:

@@ -17,12 +17,13 @@ _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`status` is ready, starting, draining or no_store."""
+    """`status` is ready, starting, draining or no_store; `spooled` webhooks wait for the store."""
 
     status: str
     restored: int
     of: int
     need_pairing: int
+    spooled: int
 
 
 async def healthz(_api: Api, _: Exchange) -> Answer:
@@ -34,7 +35,11 @@ async def readyz(api: Api, _: Exchange) -> Answer:
     progress = api.sessions.progress
     status = await _status(api)
     body = Readiness(
-        status=status, restored=progress.restored, of=progress.of, need_pairing=progress.need_pairing
+        status=status,
+        restored=progress.restored,
+        of=progress.of,
+        need_pairing=progress.need_pairing,
+        spooled=api.sessions.spooled[0],
     )
     ready = status == "ready"
     return Answer(body, 200 if ready else 503, {} if ready else {"Retry-After": "1"})

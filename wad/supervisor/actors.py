@@ -172,6 +172,10 @@ class Actors:
         except ActorDown:
             log.info("actor_down", extra={"session_id": actor.session.session_id})
 
+    def start_soon(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do *work*, which raises nothing, whether or not its caller stays."""
+        self._nursery.start_soon(work)
+
     def ask_soon(self, actor: SessionActor, request: Request[None]) -> None:
         self._nursery.start_soon(self.ask_quietly, actor, request)
 

@@ -44,6 +44,7 @@ class Observer:
                 unknown += len(actor.outbox.lanes) - actor.outbox.depth
                 inbox_depth += len(actor.inbox.lanes)
                 inbox_oldest = max(inbox_oldest, actor.inbox.oldest_seconds())
+        spool_depth, spool_oldest = self._sessions.spooled
         return Gauges(
             sessions=states,
             breakers=breakers,
@@ -54,6 +55,8 @@ class Observer:
             unknown_messages=unknown,
             dead_letters=self._dead_letters,
             store_up=self._store_up,
+            spool_depth=spool_depth,
+            spool_oldest=spool_oldest,
         )
 
     async def run(self) -> None:

@@ -43,6 +43,7 @@ from wad.supervisor.messages import Messages
 from wad.supervisor.moving import move
 from wad.supervisor.placing import Placing, Policies
 from wad.supervisor.policy import RestartPolicy
+from wad.supervisor.replay import replay
 from wad.supervisor.sending import Sending
 from wad.supervisor.upkeep import look_after
 from wad.supervisor.webhooks import WebhookDesks
@@ -291,8 +292,17 @@ class Sessions:
         return status
 
     async def look_after(self, retention: Retention) -> None:
-        """Keep proofs fresh and the store small, until cancelled."""
-        await look_after(self._services, self.actors, retention)
+        """Keep proofs fresh, the store small and the spool empty, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            if self._services.spool is not None:
+                nursery.start_soon(replay, self._services.spool, self.webhooks)
+            nursery.start_soon(look_after, self._services, self.actors, retention)
+
+    @property
+    def spooled(self) -> tuple[int, float]:
+        """Webhooks that wait for the store, and the seconds that the oldest has waited."""
+        spool = self._services.spool
+        return (spool.depth, spool.oldest_seconds()) if spool is not None else (0, 0.0)
 
     # --- reading, from memory -----------------------------------------------------------------------
 

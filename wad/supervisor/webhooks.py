@@ -3,6 +3,8 @@
 A session takes an update only if the body was signed with that session's own secret: whoever knows one
 session's secret cannot speak for another. And what an app's own callback brings goes only to sessions that have
 proven the account to be theirs: naming somebody else's number is not enough to hear its customers.
+
+Where the store does not take it, the request waits in the spool, as it came (`wad.supervisor.replay`).
 """
 
 from __future__ import annotations
@@ -10,14 +12,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
+from typing import Final
 
 import msgspec
+import trio
 
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
-from wad.errors import InvalidRequest, NotFound, Unauthorized
+from wad.errors import InvalidRequest, NotFound, StoreUnavailable, Unauthorized, WadError
 from wad.events import MessageReceived
 from wad.models import (
     AccountEvent,
@@ -36,10 +41,14 @@ from wad.models import (
     next_seq,
 )
 from wad.providers.base import ProviderKind, WebhookEvent, Webhooks
+from wad.store.spool import Spooled
 from wad.supervisor.actors import Actors
 
 #: The session of what is addressed to none of ours: kept, and shown among the dead letters.
 NOBODY = SessionId("")
+
+#: Seconds that the store has for what a webhook brings. Providers wait 10 or 15 for their answer.
+IN_TIME: Final = 2.0
 
 
 class WebhookResult(msgspec.Struct, frozen=True):
@@ -50,11 +59,28 @@ class WebhookResult(msgspec.Struct, frozen=True):
     other: int
 
 
+class _Batch(msgspec.Struct):
+    """What webhooks of one provider bring, by the session that it is for."""
+
+    routed: dict[SessionId, list[Inbound]] = msgspec.field(default_factory=lambda: defaultdict(list))
+    actors: dict[SessionId, SessionActor] = msgspec.field(default_factory=dict)
+    strays: list[WebhookEvent] = []
+    result: WebhookResult = WebhookResult(0, 0, 0)
+
+    def add(self, other: _Batch) -> None:
+        """Put *other* behind it."""
+        for session_id, events in other.routed.items():
+            self.routed[session_id] += events
+        self.actors |= other.actors
+        self.strays += other.strays
+
+
 class WebhookDesks:
     """Finds the desk of a webhook's provider, and the session that its path names."""
 
     def __init__(self, services: Services, actors: Actors) -> None:
         self._actors = actors
+        self._spool = services.spool
         self._desks = {
             name: _Desk(kind, services, partial(actors.of_account, name), partial(actors.of_kind, name))
             for name, kind in actors.kinds.items()
@@ -67,8 +93,60 @@ class WebhookDesks:
     async def take(
         self, provider: str, session_id: SessionId | None, request: WebhookRequest
     ) -> WebhookResult:
-        """Verify, parse and store. Raises Unauthorized, NotFound, StoreUnavailable."""
-        return await self._desk(provider).take(self._addressed(provider, session_id), request)
+        """Verify, parse, and store or spool. Raises Unauthorized, NotFound, StoreUnavailable."""
+        desk = self._desk(provider)
+        batch = desk.sorted(self._addressed(provider, session_id), request)
+        webhook = Spooled(provider=provider, session_id=session_id, request=request, seq=next_seq())
+        desk.heard(batch)
+        if self._spool is None:
+            await desk.store(batch)
+        elif self._spool.depth or not await self._stored_in_time(
+            desk, batch
+        ):  # what came before it goes first
+            await self._spool.add(webhook)
+        return batch.result
+
+    async def _stored_in_time(self, desk: _Desk, batch: _Batch) -> bool:
+        """Store *batch*; whether it is on disk. A write that takes longer is not waited for: done twice is done once."""
+        outcome: list[Exception | None] = []
+        ended = trio.Event()
+
+        async def store() -> None:
+            try:
+                await desk.store(batch)
+            except Exception as error:  # noqa: BLE001  handed to the caller; where it waits no more, replaying tells
+                outcome.append(error)
+            else:
+                outcome.append(None)
+            finally:
+                ended.set()
+
+        self._actors.start_soon(store)
+        with trio.move_on_after(IN_TIME):
+            await ended.wait()
+        match outcome:
+            case [None]:
+                return True
+            case [] | [StoreUnavailable()]:
+                return False
+            case [Exception() as error]:
+                raise error
+            case _:
+                raise AssertionError(outcome)
+
+    async def take_again(self, webhooks: Sequence[Spooled]) -> None:
+        """Store what was spooled, all of it at once. Raises Unauthorized, NotFound, StoreUnavailable."""
+        batches: dict[str, _Batch] = {}
+        for webhook in webhooks:
+            actor = self._addressed(webhook.provider, webhook.session_id)
+            batch = self._desk(webhook.provider).sorted(actor, webhook.request)
+            batches.setdefault(webhook.provider, _Batch()).add(batch)
+        for provider, batch in batches.items():
+            await self._desk(provider).store(batch)
+
+    async def set_aside(self, webhook: Spooled, error: Exception) -> None:
+        """Keep for nobody what was spooled and cannot be taken in because of *error*. Raises StoreUnavailable."""
+        await self._desk(webhook.provider).set_aside(webhook.request, error)
 
     def receipt(self, provider: str) -> tuple[str, bytes] | None:
         """What a stored request of *provider* is answered with, where it reads the answer (`Webhooks.receipt`)."""
@@ -125,30 +203,46 @@ class _Desk:
             raise NotFound(f"{self._kind.name} has no webhooks")
         return self._kind.webhooks
 
-    async def take(self, actor: SessionActor | None, request: WebhookRequest) -> WebhookResult:
-        """Store everything in *request*. On return it is on disk.
+    def sorted(self, actor: SessionActor | None, request: WebhookRequest) -> _Batch:
+        """What *request* brings to whom. Raises Unauthorized (bad signature).
 
-        Raises Unauthorized (bad signature), StoreUnavailable. What is signed, but is not what the provider
-        sends at all, is stored as it is: refusing it would only bring it back for days.
+        What is signed, but is not what the provider sends at all, is kept as it is: refusing it would only bring
+        it back for days.
         """
         events, secrets = self._verified(self.webhooks, actor, request)
-        routed: dict[SessionId, list[Inbound]] = defaultdict(list)
-        strays: list[WebhookEvent] = []
-        actors: dict[SessionId, SessionActor] = {}
+        batch = _Batch(result=_counted(event.event for event in events))
         for event in events:
             mine = [to for to in self._recipients(actor, event) if self._secret_of(to) in secrets]
             if not mine:
-                strays.append(event)
+                batch.strays.append(event)
             for to in mine:
-                actors[to.session.session_id] = to
-                routed[to.session.session_id].append(event.event)
-        for session_id, its in routed.items():
-            if actors[session_id].session.provider == self._kind.name:
-                await actors[session_id].received(its)
-            else:
-                await actors[session_id].received_by(self._kind.name, its)
-        await self._keep_strays(strays)
-        return _counted(event.event for event in events)
+                batch.actors[to.session.session_id] = to
+                batch.routed[to.session.session_id].append(event.event)
+        return batch
+
+    def heard(self, batch: _Batch) -> None:
+        """Have the sessions know that something came, wherever it is stored."""
+        for session_id, events in batch.routed.items():
+            batch.actors[session_id].heard(self._kind.name, events)
+
+    async def store(self, batch: _Batch) -> None:
+        """Store all of *batch*. On return it is on disk. Raises StoreUnavailable."""
+        for session_id, events in batch.routed.items():
+            await batch.actors[session_id].take_in(self._kind.name, events)
+        await self._keep_strays(batch.strays)
+
+    async def set_aside(self, request: WebhookRequest, error: Exception) -> None:
+        # A bug may be in the parsing: then only the text is safe to keep.
+        why = (
+            error
+            if isinstance(error, WadError)
+            else InvalidRequest(f"wad crashed on it: {type(error).__name__}")
+        )
+        events = [WebhookEvent(account=None, event=_unparseable(request.body, why))]
+        if isinstance(error, Unauthorized | NotFound):
+            with suppress(InvalidRequest):
+                events = self.webhooks.parse(request)
+        await self._keep_strays(events)
 
     def _verified(
         self, webhooks: Webhooks, actor: SessionActor | None, request: WebhookRequest
@@ -239,7 +333,7 @@ def _concerns(event: WebhookEvent, session: Session) -> bool:
     return event.business is not None and event.business == session.connection_data.get("wabaId")
 
 
-def _unparseable(body: bytes, error: InvalidRequest) -> AccountEvent:
+def _unparseable(body: bytes, error: WadError) -> AccountEvent:
     digest = hashlib.sha256(body).hexdigest()
     text = body.decode("utf-8", "replace")
     return AccountEvent(
