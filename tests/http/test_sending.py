@@ -452,3 +452,29 @@ async def test_a_message_that_has_not_left_says_why(autojump_clock):
         assert (await ask("GET", f"/messages/{sent}")).json["waiting"] is None
         wrong = await ask("POST", "/sessions/shop/breaker", {"action": "open"})
         assert (wrong.status, wrong.pointers) == (422, {"/action"})
+
+
+async def test_a_message_may_say_how_long_it_is_good_for(autojump_clock):
+    """`ttl` seconds from sendAt, else from now, in place of expiresAt; then it is expired, with all that happened."""
+    async with front() as ask:
+        await ask.session()
+        ask.house.world.script["*"] = [failing(refusal(Verdict.NOT_SENT, "provider_unavailable"))] * 99
+        body = {"sessionId": "shop", "to": "+5215512345678", "text": "hola"}
+        sent = await ask("POST", "/send", body | {"ttl": 20})
+        later = await ask("POST", "/send", body | {"ttl": 20, "sendAt": "2026-12-01T15:00:00Z"})
+        message = (await ask("GET", f"/messages/{later.json['messageId']}")).json
+        assert message["expiresAt"] == "2026-12-01T15:00:20Z"
+        await trio.sleep(30)
+        [dead] = (await ask("GET", "/dead-letters")).json["items"]
+        assert (dead["messageId"], dead["status"]) == (sent.json["messageId"], "expired")
+        steps = [step["status"] for step in dead["history"]]
+        assert steps == ["queued", *["sending", "queued"] * (dead["attempts"] - 1), "sending", "expired"]
+        assert dead["attempts"] == 5  # at once, and 1, 2, 4 and 8 s later; 15 s more would be too late
+        for wrong, pointer in (
+            ({"ttl": 0}, "/ttl"),
+            ({"ttl": "20"}, "/ttl"),
+            ({"ttl": 31 * 86400}, "/ttl"),
+            ({"ttl": 20, "expiresAt": "2026-12-01T15:00:00Z"}, "/ttl"),
+        ):
+            refused = await ask("POST", "/send", body | wrong)
+            assert (refused.status, refused.pointers) == (422, {pointer})

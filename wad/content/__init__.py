@@ -6,7 +6,7 @@ Content is kept in one canonical form: `{"type": "text", "text": {"body": "Hola"
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias, cast
 
 import msgspec
@@ -55,6 +55,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     reply_to: MessageId | None = None
     send_at: datetime | None = None
     expires_at: datetime | None = None
+    ttl: timedelta | None = None  # in place of it: from `send_at`, else from when it is taken
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +71,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     reply_to: MessageId | None = None
     send_at: datetime | None = None
     expires_at: datetime | None = None
+    ttl: timedelta | None = None  # in place of it: from `send_at`, else from when it is taken
     queue: bool = False
 
 
@@ -95,6 +97,7 @@ def parse_reply(reply: object) -> Reply:
         reply_to=asked.quoted,
         send_at=instant(asked.send_at) if asked.send_at else None,
         expires_at=instant(asked.expires_at) if asked.expires_at else None,
+        ttl=timedelta(seconds=asked.ttl) if asked.ttl else None,
     )
 
 
@@ -110,6 +113,7 @@ def _send(asked: SessionBody, to: Address) -> Send:
         reply_to=asked.quoted,
         send_at=instant(asked.send_at) if asked.send_at else None,
         expires_at=instant(asked.expires_at) if asked.expires_at else None,
+        ttl=timedelta(seconds=asked.ttl) if asked.ttl else None,
         queue=bool(asked.queue),
     )
 
@@ -135,6 +139,8 @@ def _whole(body: object, *, addressed: bool) -> list[FieldError]:
             kept = named if named in held else held[0]
             spare = (name for name in held if name != kept)
             errors += [FieldError(f"/{name}", f"stands beside {kept}: only one may") for name in spare]
+    if body.get("ttl") is not None and body.get("expiresAt") is not None:
+        errors.append(FieldError("/ttl", "stands beside expiresAt: only one of them may"))
     if addressed and (body.get("sessionId") is None) == (body.get("shopId") is None):
         errors.append(FieldError("/sessionId", "exactly one of sessionId and shopId is needed"))
     if addressed and body.get("from") is not None and body.get("shopId") is not None:
@@ -263,6 +269,7 @@ class MessageBody(Model, json_schema_extra={"allOf": list(_ONE_CONTENT)}):
     priority: Literal["reply", "normal", "bulk"] | None = None
     send_at: Instant | None = None
     expires_at: Instant | None = None
+    ttl: Annotated[float, Field(gt=0, le=30 * 86400)] | None = None  # seconds; in place of expiresAt
 
     @property
     def content(self) -> Content:

@@ -146,6 +146,7 @@ def _draft(api: Api, exchange: Exchange, asked: Send, idempotency: Idempotency |
         reply_to=asked.reply_to,
         send_at=asked.send_at,
         expires_at=asked.expires_at,
+        ttl=asked.ttl,
         idempotency=idempotency,
         queue=asked.queue,
     )

@@ -73,6 +73,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     reply_to: MessageId | None = None
     send_at: datetime | None = None
     expires_at: datetime | None = None
+    ttl: timedelta | None = None  # where expires_at is None: from `send_at`, else from now
     idempotency: Idempotency | None = None
     queue: bool = False  # take it even while the session waits for a person
 
@@ -169,7 +170,7 @@ class Sending:
         session = actor.session
         errors = check_send(actor.kind, draft.to, draft.content, quotes=draft.reply_to is not None)
         now = self._services.now()
-        expires_at = draft.expires_at or (draft.send_at or now) + self._ttl(actor)
+        expires_at = draft.expires_at or (draft.send_at or now) + (draft.ttl or self._ttl(actor))
         if draft.send_at is not None and draft.send_at >= expires_at:
             errors.append(FieldError("/expiresAt", "must be later than sendAt"))
         elif expires_at <= now:
@@ -332,6 +333,7 @@ class Sending:
                 reply_to=reply.reply_to,
                 send_at=reply.send_at,
                 expires_at=reply.expires_at,
+                ttl=reply.ttl,
             )
             message = await self._message(actor, draft, answers=item.event.number)
             messages.append(
