@@ -23,7 +23,7 @@ _LEAST_FREE: Final = 1 << 30  # bytes: some days of messages, and room for SQLit
 
 
 def data_dir(config: Config) -> Iterator[Finding]:
-    if config.store.kind != "embedded":
+    if config.store.kind == "memory":
         return
     directory = config.store.data_dir
     if not directory.exists():
