@@ -16,10 +16,12 @@ from wad.providers.base import Accepted, Connection
 
 #: Seconds after an attempt before its message is looked for: lists show a message some seconds after it was taken.
 LOOK_AFTER: Final = 30.0
-#: Attempts that are further apart than this cannot be each other's message: one may take 35 s, and what it left behind
-#: at the provider a minute.
+#: An attempt that is older by this cannot have left what was taken since: it may take 35 s, and what it left behind at the
+#: provider a minute.
 _APART: Final = timedelta(minutes=5)
-#: Messages in doubt that are looked through, of one person.
+#: Where a message may be whose attempt went out, and whose answer is not recorded.
+_WITHOUT_ANSWER: Final = (MessageState.SENDING, MessageState.UNKNOWN, MessageState.QUEUED)
+#: Messages in each of those that are looked through, of one person.
 _RIVALS: Final = 100
 
 
@@ -30,6 +32,8 @@ async def look_up(services: Services, connection: Connection, message: OutboundM
         found = await connection.find(message, since)
     except ProviderError as error:
         return f"the provider could not be asked for it ({error.code}: {error.detail})"
+    # Rivals before what is known: one whose answer is recorded in between is known then.
+    has_rival = await _has_rival(services, message, since)
     known = await services.patient.messages_by_provider_id(
         message.session_id, [one.provider_message_id for one in found]
     )
@@ -42,7 +46,7 @@ async def look_up(services: Services, connection: Connection, message: OutboundM
         return "the provider's list does not show it"
     if len(free) > 1:
         return f"the provider's list shows {len(free)} messages that it may be"
-    if await _has_rival(services, message, since):
+    if has_rival:
         return "the provider's list shows one message that it may be, and so may another one in doubt"
     return free[0]
 
@@ -54,20 +58,22 @@ def attempts_of(message: OutboundMessage) -> list[datetime]:
 
 
 async def _has_rival(services: Services, message: OutboundMessage, since: datetime) -> bool:
-    """Whether another message of ours looks the same, went to the same person, and is in doubt since the same time."""
-    doubtful = await services.patient.find_messages(
-        MessageQuery(
+    """Whether another message of ours looks the same, went to the same person, and has no answer: since then, or later."""
+    for state in _WITHOUT_ANSWER:
+        query = MessageQuery(
             session_id=message.session_id,
             direction="outbound",
-            state=MessageState.UNKNOWN,
+            state=state,
             to=message.chat,
             limit=_RIVALS,
         )
-    )
-    return any(
-        isinstance(other, OutboundMessage)
-        and other.message_id != message.message_id
-        and other.content == message.content
-        and any(abs(at - since) < _APART for at in attempts_of(other))
-        for other in doubtful
-    )
+        for other in await services.patient.find_messages(query):
+            if (
+                isinstance(other, OutboundMessage)
+                and other.message_id != message.message_id
+                and other.content == message.content
+                and (state is not MessageState.QUEUED or other.may_have_gone_out)
+                and any(at > since - _APART for at in attempts_of(other))
+            ):
+                return True
+    return False
