@@ -381,3 +381,65 @@ async def test_text_alone_is_bound_to_nobody(autojump_clock: MockClock) -> None:
         await trio.sleep(30)
         assert (await shop.stored(sent)).session_id == "b"
         assert text("x")["type"] == "text"
+
+
+async def test_whoever_is_ready_later_takes_what_an_unreachable_number_still_has(
+    autojump_clock: MockClock,
+) -> None:
+    """When the time of the unreachable one was over, nobody was ready; that somebody is now is enough."""
+    async with opened("a", "b") as shop:
+        await shop.sessions.disconnect(SessionId("b"), wait=10)
+        unreachable = refusal(Verdict.NOT_SENT, "unreachable")
+        shop.world.connects["a"] = [unreachable] * 999
+        shop.sessions.actors.get(SessionId("a")).connecting.lost(unreachable)
+        sent = await shop.send("waits")
+        await trio.sleep(PATIENCE * 3)
+        assert (await shop.stored(sent)).session_id == "a"
+        await shop.sessions.connect(SessionId("b"), wait=10)
+        await trio.sleep(1)
+        assert shop.world.went_out() == [("b", "waits")]
+
+
+async def test_a_number_that_is_unreachable_for_changing_reasons_is_given_no_more_time(
+    autojump_clock: MockClock,
+) -> None:
+    """It is the same absence."""
+    async with opened("a", "b") as shop:
+        reasons = [refusal(Verdict.NOT_SENT, f"unreachable_{n % 2}") for n in range(999)]
+        shop.world.connects["a"] = reasons
+        actor = shop.sessions.actors.get(SessionId("a"))
+        actor.connecting.lost(reasons[1])
+        await shop.sessions.messages.send(
+            msgspec.structs.replace(
+                shop.draft("waits"), session_id=SessionId("a"), shop_id=None, chosen="weight"
+            )
+        )
+        await trio.sleep(PATIENCE + 1)
+        assert shop.world.went_out() == [("b", "waits")]
+
+
+async def test_a_template_with_a_file_that_the_provider_keeps_stays_with_its_session(
+    autojump_clock: MockClock,
+) -> None:
+    """Wherever in the content the file is: nobody else has it."""
+    header = {"type": "header", "parameters": [{"type": "image", "image": {"mediaId": "up-1"}}]}
+    template = {"name": "oferta", "language": {"code": "es"}, "components": [header]}
+    async with opened("a", "b") as shop:
+        shop.world.down["a"] = BANNED
+        sent = await shop.send(content={"type": "template", "template": template})
+        await trio.sleep(60)
+        assert (await shop.stored(sent)).session_id == "a"
+
+
+async def test_a_move_that_cannot_end_keeps_nobody_waiting_for_it(autojump_clock: MockClock) -> None:
+    """The order of a conversation is worth some seconds, and no more: the shop's other messages go out."""
+    async with opened("a", "b") as shop:
+        failover, actor = shop.sessions._failover, shop.sessions.actors.get(SessionId("a"))
+        with failover._on_the_move(actor):
+            began = trio.current_time()
+            [first, second] = await shop.sessions.messages.send_bulk(
+                [shop.draft("1"), shop.draft("2", CUSTOMERS[0])]
+            )
+            assert isinstance(first, Sent)
+            assert isinstance(second, Sent)
+            assert trio.current_time() - began == 5.0

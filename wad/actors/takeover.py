@@ -45,14 +45,14 @@ def _unfit(message: OutboundMessage, kind: ProviderKind) -> Failure | None:
         return Failure("invalid_request", f"{kind.name} would refuse it: {told}")
     if message.type == "reaction":
         return Failure("message_unknown", f"it reacts to a message that only {message.provider} knows")
-    if any(True for _ in _files(message.content)):
+    if any(True for _ in files_of(message.content)):
         return Failure(
             "media_unknown", f"its file is {message.provider}'s; upload it again, and send a new message"
         )
     return None
 
 
-def _files(value: Any) -> Iterator[str]:
+def files_of(value: Any) -> Iterator[str]:
     """The ids of files anywhere in a content."""
     match value:
         case dict():
@@ -60,9 +60,9 @@ def _files(value: Any) -> Iterator[str]:
                 if key == "mediaId" and isinstance(part, str):
                     yield part
                 else:
-                    yield from _files(part)
+                    yield from files_of(part)
         case list():
             for part in value:
-                yield from _files(part)
+                yield from files_of(part)
         case _:
             pass

@@ -34,6 +34,7 @@ from wad.events import (
     MessageMoved,
     MessageQueued,
     OutboxLoaded,
+    SessionDeleted,
     SessionStateChanged,
 )
 from wad.models import (
@@ -47,7 +48,7 @@ from wad.models import (
 from wad.supervisor.actors import Actors
 from wad.supervisor.balancer import ABLE, Judged, Said, Why
 from wad.supervisor.placing import Load, Placing
-from wad.supervisor.stuck import doubts_of, is_ready, is_unreachable, may_move, may_repeat, stuck
+from wad.supervisor.stuck import UNREACHABLE, doubts_of, is_ready, may_move, may_repeat, stuck
 
 log: Final = logging.getLogger("wad.failover")
 #: Attempts in one session that did not go out, before another one tries.
@@ -81,7 +82,7 @@ class Failover:
         self._placing = placing
         #: What is still to be looked at, by session: its lanes, with what each is stuck by. None: all of them.
         self._asked: dict[SessionId, dict[ChatId | None, Why]] = {}
-        self._unreachable: dict[SessionId, object] = {}  # a token of its own for each time
+        self._unreachable: dict[SessionId, float] = {}  # until when what it has stays there all the same
         self._settling: set[SessionId] = set()
         self._results: dict[tuple[SessionId, ChatId], trio.Event] = {}  # set when what is in hand has one
         self._moving: defaultdict[ShopId, int] = defaultdict(int)
@@ -134,8 +135,11 @@ class Failover:
     def _hear(self, fact: Fact) -> None:
         match fact:
             case SessionStateChanged(status=status):
-                self._unreachable.pop(status.session_id, None)
+                if status.state not in UNREACHABLE:
+                    self._unreachable.pop(status.session_id, None)
                 self._changed(status.session_id)
+            case SessionDeleted(session_id=session_id):
+                self._unreachable.pop(session_id, None)
             case BreakerChanged(session_id=session_id) | OutboxLoaded(session_id=session_id):
                 self._changed(session_id)
             case MessageQueued(message=message) if message.chosen is not None:
@@ -179,13 +183,17 @@ class Failover:
         if (why := stuck(actor)) is not None:
             self._ask(actor, None, why)
             self._settle_soon(actor, why)
-        elif is_unreachable(actor) and actor.session.session_id not in self._unreachable:
-            token = self._unreachable[actor.session.session_id] = object()
-            self._nursery.start_soon(self._lose_patience, actor, token)
+        elif actor.session.state in UNREACHABLE:
+            until = self._unreachable.get(actor.session.session_id)
+            if until is None:
+                until = self._unreachable[actor.session.session_id] = trio.current_time() + PATIENCE
+                self._nursery.start_soon(self._lose_patience, actor, until)
+            elif until <= trio.current_time():  # nobody was ready when its time was over
+                self._ask(actor, None, Why.NOT_CONNECTED_YET)
 
-    async def _lose_patience(self, actor: SessionActor, token: object) -> None:
-        await trio.sleep(PATIENCE)
-        if self._unreachable.get(actor.session.session_id) is token:
+    async def _lose_patience(self, actor: SessionActor, until: float) -> None:
+        await trio.sleep_until(until)
+        if self._unreachable.get(actor.session.session_id) == until:
             self._ask(actor, None, Why.NOT_CONNECTED_YET)
 
     def _settle_soon(self, actor: SessionActor, why: Why) -> None:

@@ -148,8 +148,8 @@ class Sending:
         self, actor: SessionActor, message: OutboundMessage, stands: OutboundMessage
     ) -> Sent | WadError:
         if stands.message_id == message.message_id:
+            actor.outbox.offer(stands)  # before it is told: who hears of it looks what the outbox has
             self._services.events.publish(MessageQueued(stands))
-            actor.outbox.offer(stands)
             return Sent(stands)
         return _replay(message.idempotency, stands)
 

@@ -9,6 +9,7 @@ import trio
 
 from wad.actors.breaker import BreakerState
 from wad.actors.session import SessionActor
+from wad.actors.takeover import files_of
 from wad.models import (
     WAITING_FOR_PERSON,
     DesiredState,
@@ -18,10 +19,11 @@ from wad.models import (
     SessionState,
 )
 from wad.supervisor.balancer import Why
-from wad.supervisor.sending import MEDIA_TYPES
 
 #: How often one message may move.
 MOST_MOVES: Final = 5
+#: States that pass by themselves, mostly.
+UNREACHABLE: Final = (SessionState.CREATED, SessionState.CONNECTING)
 _MAY_WAIT: Final = (MessageState.QUEUED, MessageState.SCHEDULED)
 
 
@@ -45,10 +47,6 @@ def is_ready(actor: SessionActor) -> bool:
     return session.state is SessionState.CONNECTED and not session.settings.drained and stuck(actor) is None
 
 
-def is_unreachable(actor: SessionActor) -> bool:
-    return actor.session.state in (SessionState.CREATED, SessionState.CONNECTING)
-
-
 def may_repeat(actor: SessionActor) -> bool:
     return actor.session.settings.duplicates == "at_least_once"
 
@@ -66,7 +64,7 @@ def may_move(message: OutboundMessage, actor: SessionActor) -> bool:
         message.quotes is not None
         or message.provider_message_id is not None
         or message.type == "reaction"
-        or (message.type in MEDIA_TYPES and "mediaId" in message.content[message.type])
+        or any(True for _ in files_of(message.content))
     )
     is_certain = message.state in _MAY_WAIT and not message.may_have_gone_out
     repeats = message.state in (*_MAY_WAIT, MessageState.UNKNOWN) and may_repeat(actor)
