@@ -153,6 +153,18 @@ async def test_a_number_that_the_account_does_not_have_is_not_found(autojump_clo
             assert (reply.status, reply.json["code"]) == (404, "not_found")
 
 
+@pytest.mark.parametrize("template_id", ["..", "%2e%2e", "77%3Ffields=x", "greeting", "\u0667"])
+async def test_what_is_no_id_of_a_template_reaches_nobody(template_id, autojump_clock):
+    """It would become a part of Meta's URL."""
+    house = BusinessHouse()
+    async with front(house) as ask:
+        await business(ask)
+        asked = len(house.graph.asked)
+        reply = await ask("PATCH", f"{SHOP}/templates/{template_id}", {"category": "UTILITY"})
+        assert reply.status in (404, 405, 422)
+        assert len(house.graph.asked) == asked
+
+
 async def test_a_number_made_fit_to_send_makes_its_session_connect(autojump_clock):
     """The session waited for a person, who did this: it looks again at once."""
     house = BusinessHouse()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from wad.errors import NotFound
 from wad.http.account_bodies import (
     CodeBody,
     CodeRequestBody,
@@ -169,6 +170,10 @@ async def edit_template(api: Api, exchange: Exchange) -> Answer:
     body: TemplateChange = exchange.body
     said = body.model_dump(by_alias=True, exclude_none=True)
     session_id, template_id = _session(api, exchange), exchange.path["templateId"]
+    if not (
+        template_id.isascii() and template_id.isdigit()
+    ):  # it becomes a part of a URL: `..` leads elsewhere
+        raise NotFound(f"there is no template {template_id!r}: the id is a number")
     await api.sessions.management.edit_template(session_id, template_id, said)
     return _NOTHING
 
