@@ -17,6 +17,13 @@ from cryptography import x509
 from wad.sandbox.web.certificate import Certificate, certificate
 
 
+def test_what_is_made_for_it_is_nobody_elses(tmp_path: Path) -> None:
+    """The folders above it too: where the sandbox starts first, one is the daemon's own."""
+    certificate(tmp_path / "var" / "sandbox")
+    modes = [stat.S_IMODE(each.stat().st_mode) for each in (tmp_path / "var", tmp_path / "var" / "sandbox")]
+    assert modes == [0o700, 0o700]
+
+
 def test_it_is_kept(tmp_path: Path) -> None:
     """What was pasted into a configuration stays good on the next start."""
     first = certificate(tmp_path)

@@ -85,7 +85,7 @@ def public_url(config: Config, *, online: bool) -> Iterator[Finding]:
         return
     if not url.startswith("https://"):
         yield Finding(
-            "public URL", "warn", f"{url}: Meta calls https alone", "put a proxy with TLS before wad"
+            "public URL", "warn", f"{url}: providers call https alone", "put a proxy with TLS before wad"
         )
         return
     if not online:

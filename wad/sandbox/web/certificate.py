@@ -36,7 +36,9 @@ def certificate(directory: Path, *, now: datetime | None = None) -> Certificate:
     now = now or datetime.now(UTC)
     kept = Certificate(*(directory / name for name in ("authority.pem", "host.pem", "host-key.pem")))
     if not _good(kept, now):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # `parents=True` would give what is above it the umask's mode, and that is wad's `data_dir`.
+        for each in (*reversed(directory.parents), directory):
+            each.mkdir(mode=0o700, exist_ok=True)
         _make(kept, now)
     return kept
 
