@@ -13,6 +13,7 @@ from wad.actors.services import Limits
 from wad.actors.settlement import LOOK_AFTER
 from wad.errors import Verdict
 from wad.models import MessageId, MessageState, OutboundMessage, SessionId, StatusUpdate, new_rev
+from wad.store.store import Retention
 from wad.supervisor.sessions import Sessions
 
 SHOP = SessionId("shop")
@@ -226,3 +227,22 @@ async def test_a_restart_does_not_wait_for_a_look_that_is_overdue(autojump_clock
         await trio.sleep(5)
         assert (await stored(house, sent)).state is MessageState.ACCEPTED
     assert trio.current_time() < WINDOW
+
+
+async def test_a_doubt_ends_though_its_session_may_not_send(autojump_clock: MockClock) -> None:
+    """Nobody has to connect it for the truth to be told: it is unknown, and will stay so."""
+    house = House()
+    house.world.script["*"] = [never_heard_of()]
+    async with house.run() as sessions, trio.open_nursery() as nursery:
+        nursery.start_soon(sessions.look_after, Retention())
+        await shop(sessions)
+        sent = (await sessions.messages.send(draft())).message.message_id
+        await trio.sleep(1)
+        await sessions.disconnect(SHOP, wait=1)
+        await trio.sleep(WINDOW / 2)
+        assert (await stored(house, sent)).is_open
+        await trio.sleep(WINDOW)
+        message = await stored(house, sent)
+        assert (message.state, message.dead, message.history[-1].note) == ("unknown", True, "no proof came")
+        assert not sessions.actors.get(SHOP).busy
+        nursery.cancel_scope.cancel()

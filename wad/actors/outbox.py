@@ -185,15 +185,38 @@ class Outbox:
         self._workers.wake(self._nursery)
 
     async def expire_overdue(self) -> None:
-        """End what waited past its `expiresAt` while the session may not send; else each one's turn sees to it."""
+        """End what waited too long while the session may not send; else each one's turn sees to it.
+
+        For its turn past its `expiresAt`, or for proof past its window. What is to be looked for, or sent again, waits on.
+        """
         if self._ready:
             return
         now = self._services.now()
-        waiting = [item.message_id for item in self.lanes.items() if item.state != MessageState.UNKNOWN]
+        waiting = [item.message_id for item in self.lanes.items()]
         for message in (await self._services.patient.messages(waiting)).values():
-            if message.is_open and message.expires_at <= now:
+            if not message.is_open:
+                continue
+            if message.state is MessageState.UNKNOWN:
+                if message.due_at is None or message.due_at > now or self._can_do_more_for(message):
+                    continue
+                await self._record(message, self._unproven(message, "no proof came"))
+            elif message.expires_at <= now:
                 await self._expire(message)
-                self.forget(message.message_id)
+            else:
+                continue
+            self.forget(message.message_id)
+
+    def _can_do_more_for(self, message: OutboundMessage) -> bool:
+        """Whether something besides waiting can be done about *message*, which is in doubt."""
+        sends_again = self._session().settings.duplicates == "at_least_once"
+        return sends_again or self._settlement_of(message) != "callback"
+
+    def _unproven(self, message: OutboundMessage, note: str) -> OutboundMessage:
+        """*message* as the dead letter that it is without proof."""
+        now = self._services.now()
+        return message.moved(
+            MessageState.UNKNOWN, now, error=message.error, note=note, dead=True, due_at=None
+        )
 
     # --- the callers' side --------------------------------------------------------------------------
 
@@ -572,10 +595,7 @@ class Outbox:
             await self._record(message, queued)
             self.lanes.again(item, trio.current_time(), hold=True)
             return
-        await self._record(
-            message,
-            message.moved(MessageState.UNKNOWN, now, error=message.error, note=note, dead=True, due_at=None),
-        )
+        await self._record(message, self._unproven(message, note))
         self.lanes.done(item)
 
     async def _record(self, old: OutboundMessage, new: OutboundMessage) -> OutboundMessage | None:
