@@ -12,9 +12,9 @@ from quart import Blueprint, Response, g, request
 from werkzeug.routing import BaseConverter
 
 from wad.sandbox.errors import GraphError, unknown_object
-from wad.sandbox.faults import Cut, Delay, Error, Garbage, Hang, Http, RequestFault
+from wad.sandbox.faults import Error, RequestFault
 from wad.sandbox.network import Number
-from wad.sandbox.spoiled import in_front, spoiled
+from wad.sandbox.spoiled import spoiled, struck
 
 if TYPE_CHECKING:
     from wad.sandbox.sandbox import Sandbox
@@ -79,32 +79,19 @@ class Graph:
         return answered(200, answer) if isinstance(answer, dict) else answer
 
     async def _before(self, fault: RequestFault, entry: dict[str, Any]) -> Response | None:
-        match fault:
-            case Delay():
-                await trio.sleep(fault.seconds)
-                return None
-            case Error():
-                headers = dict(fault.headers)
-                if fault.retry_after is not None:
-                    headers["Retry-After"] = f"{fault.retry_after:g}"
-                error = GraphError(
-                    fault.code,
-                    fault.details,
-                    message=fault.message,
-                    http=fault.http,
-                    subcode=fault.subcode,
-                    transient=fault.transient,
-                    headers=headers,
-                )
-                return self._refusal(error, entry)
-            case Http():
-                self._record(entry, fault.status)
-                return in_front(fault)
-            case Hang() | Cut() | Garbage():
-                self._record(entry, None)
-                return await spoiled(fault)
-            case _:  # the network's own doing: `Traffic.send` knows them
-                return None
+        def refuse(scripted: Error, headers: dict[str, str]) -> Response:
+            error = GraphError(
+                scripted.code,
+                scripted.details,
+                message=scripted.message,
+                http=scripted.http,
+                subcode=scripted.subcode,
+                transient=scripted.transient,
+                headers=headers,
+            )
+            return self._refusal(error, entry)
+
+        return await struck(fault, refuse=refuse, record=lambda status: self._record(entry, status))
 
     def _record(self, entry: dict[str, Any], status: int | None, error: GraphError | None = None) -> None:
         if error is not None:

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import trio
 from quart import Response, request
 
-from wad.sandbox.faults import Cut, Delay, Drip, Garbage, Hang, Http, RequestFault, Truncate
+from wad.sandbox.faults import Cut, Delay, Drip, Error, Garbage, Hang, Http, RequestFault, Truncate
 from wad.sandbox.wire import FAULT_KEY
+
+
+async def struck(
+    fault: RequestFault,
+    *,
+    refuse: Callable[[Error, dict[str, str]], Response],
+    record: Callable[[int | None], None],
+) -> Response | None:
+    """What a call is answered with that *fault* strikes before it is carried out; None where it goes on.
+
+    *refuse* writes the scripted error as the API does, with these headers; *record* puts the status into the ledger.
+    """
+    match fault:
+        case Delay():
+            await trio.sleep(fault.seconds)
+            return None
+        case Error():
+            headers = dict(fault.headers)
+            if fault.retry_after is not None:
+                headers["Retry-After"] = f"{fault.retry_after:g}"
+            return refuse(fault, headers)
+        case Http():
+            record(fault.status)
+            return in_front(fault)
+        case Hang() | Cut() | Garbage():
+            record(None)
+            return await spoiled(fault)
+        case _:  # the network's own doing: whoever carries messages knows them
+            return None
 
 
 async def spoiled(fault: RequestFault) -> Response | None:

@@ -9,8 +9,8 @@ import msgspec
 import trio
 from quart import Response, request
 
-from wad.sandbox.faults import Cut, Delay, Error, Garbage, Hang, Http, RequestFault
-from wad.sandbox.spoiled import in_front, spoiled
+from wad.sandbox.faults import Error, RequestFault
+from wad.sandbox.spoiled import spoiled, struck
 from wad.sandbox.twilio.accounts import Account, Record, new_sid
 from wad.sandbox.twilio.errors import TwilioError
 
@@ -82,26 +82,12 @@ class Api:
         return answer
 
     async def _before(self, fault: RequestFault, entry: dict[str, Any], *, newer: bool) -> Response | None:
-        match fault:
-            case Delay():
-                await trio.sleep(fault.seconds)
-                return None
-            case Error():
-                headers = dict(fault.headers)
-                if fault.retry_after is not None:
-                    headers["Retry-After"] = f"{fault.retry_after:g}"
-                error = TwilioError(
-                    fault.code, fault.message or fault.details, http=fault.http, headers=headers
-                )
-                return self._refusal(error, entry, newer=newer)
-            case Http():
-                self._record(entry, fault.status)
-                return in_front(fault)
-            case Hang() | Cut() | Garbage():
-                self._record(entry, None)
-                return await spoiled(fault)
-            case _:  # the network's own doing: `TwilioTraffic.send` knows them
-                return None
+        def refuse(scripted: Error, headers: dict[str, str]) -> Response:
+            message = scripted.message or scripted.details
+            error = TwilioError(scripted.code, message, http=scripted.http, headers=headers)
+            return self._refusal(error, entry, newer=newer)
+
+        return await struck(fault, refuse=refuse, record=lambda status: self._record(entry, status))
 
     def _record(self, entry: dict[str, Any], status: int | None, error: TwilioError | None = None) -> None:
         if error is not None:
