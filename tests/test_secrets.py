@@ -66,7 +66,7 @@ def test_one_flipped_bit_makes_it_unreadable(at):
         vault.open("s1", "f", bytes(sealed))
 
 
-@pytest.mark.parametrize("junk", [b"", b"\x10", b"\x10" * 17, os.urandom(60)])
+@pytest.mark.parametrize("junk", [b"", b"\x10", b"\x10" * 17, os.urandom(60)], ids=len)
 def test_junk_is_unreadable_and_nothing_worse(junk):
     """A garbled database raises our error, not an IndexError."""
     with pytest.raises(Unreadable):
@@ -151,7 +151,7 @@ def test_the_canary_tells_right_old_and_wrong_master():
         Vault(OTHER).check_canary(canary[:-1] + bytes([canary[-1] ^ 1]))
 
 
-@pytest.mark.parametrize("key", [b"", b"short", os.urandom(31), os.urandom(33)])
+@pytest.mark.parametrize("key", [b"", b"short", os.urandom(31), os.urandom(33)], ids=len)
 def test_a_master_of_another_length_is_refused(key):
     """AES-256 or nothing."""
     with pytest.raises(ValueError, match="32 bytes"):
