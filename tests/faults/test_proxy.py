@@ -131,12 +131,60 @@ async def test_a_limit_closes_after_so_many_bytes() -> None:
 async def test_what_is_swallowed_leaves_the_connection_open() -> None:
     """A peer that is there, and silent."""
     async with between() as (server, proxy, client):
-        proxy.down = Line(swallow=True)
+        proxy.down = Line(swallow=0)
         await client.send_all(b"hola\n")
         with trio.move_on_after(0.2) as silence:
             await client.receive_some()
         assert silence.cancelled_caught
         assert server.heard == [b"hola"]
+
+
+async def test_who_went_away_is_refused_until_they_come_back() -> None:
+    """Nobody listens: what stands is reset, and no connection is made; afterwards all is as before."""
+    async with between() as (server, proxy, client):
+        await client.send_all(b"one\n")
+        await read(client, 4)
+        await proxy.go_away()
+        assert await read_until_broken(client) == b""
+        with pytest.raises(OSError):
+            await trio.open_tcp_stream(*proxy.address)
+        await proxy.come_back()
+        assert await anew(proxy, b"two\n") == b"two\n"
+        assert server.heard == [b"one", b"two"]
+
+
+async def test_something_else_is_said_in_an_answers_place() -> None:
+    """And then an orderly end: whoever asked has read all of it."""
+    async with between() as (server, proxy, client):
+        proxy.cut, proxy.cut_with, proxy.cut_by = 1, b"\x15\x03\x03\x00\x02\x02\x28", "close"
+        await client.send_all(b"send\n")
+        assert await read(client, 100) == proxy.cut_with
+        assert server.heard == [b"send"]
+
+
+async def test_half_an_answer_and_then_silence() -> None:
+    """The connection stays open, and nothing more comes over it, nor over its other way."""
+    async with between() as (server, proxy, client):
+        proxy.cut, proxy.cut_after, proxy.cut_by = 1, 3, "silence"
+        await client.send_all(b"accepted\n")
+        assert await read(client, 3) == b"acc"
+        await client.send_all(b"more\n")
+        with trio.move_on_after(0.2) as silence:
+            await client.receive_some()
+        assert silence.cancelled_caught
+        assert server.heard == [b"accepted"]
+        proxy.heal()
+        assert await anew(proxy, b"again\n") == b"again\n"
+
+
+async def test_what_is_garbled_arrives_as_something_else() -> None:
+    """As much of it, but not the same."""
+    async with between() as (_, proxy, client):
+        proxy.down = Line(garble=0.5)
+        await client.send_all(b"abcdefgh" * 20 + b"\n")
+        answer = await read(client, 161)
+        assert answer != b"abcdefgh" * 20 + b"\n"
+        assert len(answer) == 161
 
 
 @pytest.mark.parametrize(
