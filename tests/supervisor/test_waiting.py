@@ -39,5 +39,5 @@ async def test_who_waits_leaves_nothing_behind(autojump_clock: MockClock) -> Non
                 nursery.start_soon(wait, seconds)
         assert seen == [MessageState.SENDING, MessageState.ACCEPTED, MessageState.ACCEPTED]
         outbox = sessions.actors.get(SessionId("shop")).outbox
-        assert not outbox._waiting
-        assert not outbox._watchers
+        assert not outbox.moves._waiting
+        assert not outbox.moves._watchers

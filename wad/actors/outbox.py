@@ -1,36 +1,33 @@
 """A session's sends: intent on disk, then the wire, then what became of it.
 
     queued ──claim──▶ sending ──┬─ accepted             the provider took it
-                                ├─ queued, not before T it surely did not go out
+                                ├─ queued, not before T it surely did not go out (`retry`)
                                 ├─ failed               it was refused for good        (a dead letter)
-                                └─ unknown              it may have gone out: proof is awaited, then a dead letter
-
-Proof is a status that names the message, or, where the provider keeps a list (`settlement` is `list`), its entry there.
-Where the provider takes a message once however often it comes under one id (`settlement` is `resend`), what may have
-gone out is `queued` again instead, and `unknown` only once attempts or time have run out.
+                                └─ unknown              it may have gone out: proof is awaited (`doubt`)
 
 `sending` is durable before a byte leaves, one message at a time, so that after a crash exactly those are in
-doubt. Nothing here decides what a provider's answer means: the provider's `Verdict` does.
+doubt. Nothing here decides what a provider's answer means: the provider's `Verdict` does. What follows from it is
+decided by `Retry` and `Doubt`; `Moves` writes and tells it; `Lanes` knows whose turn it is.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from math import inf
 
 import trio
 
 from wad.actors.breaker import Breaker, Permit
+from wad.actors.doubt import Doubt
 from wad.actors.lanes import Lanes, Workers
 from wad.actors.limiter import Limiter
+from wad.actors.moves import Moves
+from wad.actors.retry import HOLD, Retry, may_hold
 from wad.actors.services import Services
-from wad.actors.settlement import LOOK_AFTER, look_up
 from wad.actors.takeover import taken_over
 from wad.errors import ProviderError, Scope, Verdict
-from wad.events import BreakerChanged, MessageMoved, OutboxLoaded, Throttled
+from wad.events import BreakerChanged, OutboxLoaded, Throttled
 from wad.models import (
     ChatId,
     Failure,
@@ -40,20 +37,12 @@ from wad.models import (
     Pending,
     Priority,
     Session,
-    StatusUpdate,
     given_up,
-    with_status,
 )
 from wad.providers.base import Accepted, Connection, ProviderKind
 
-#: Seconds before attempt 2, 3, ...; the last one repeats.
-RETRY_AFTER = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-#: How long a message that is being retried keeps the rest of its chat waiting, for the sake of order.
-HOLD = timedelta(minutes=15)
 #: Messages whose body is kept in memory between their 202 and their turn; the others are read again.
 BODIES = 256
-#: How long recording a result may go on once the actor is being cancelled.
-RECORD_GRACE = 5.0
 
 
 def is_marketing(message: OutboundMessage) -> bool:
@@ -80,7 +69,6 @@ class Outbox:
         """
         self._services = services
         self._session = session
-        self._tell = tell
         self._kind = kind
         self._on_needs_person = on_needs_person
         self._on_accepted = on_accepted
@@ -96,14 +84,15 @@ class Outbox:
             self.breaker.isolate()
         self._breaker_was = self.breaker.state(trio.current_time())
         self.lanes = Lanes()
+        self.moves = Moves(services, tell)
+        self._retry = Retry(services, session)
+        self._doubt = Doubt(services, session, kind, self._retry)
         self._workers = Workers(
             self.lanes, self._deliver, concurrency=services.limits.send_concurrency, gate=self._gate
         )
         self._bodies: dict[MessageId, OutboundMessage] = {}
         self._doubtful: set[MessageId] = set()
         self.arriving = 0  # messages being written to the store right now: they count for the queue's bound
-        self._waiting: dict[MessageId, trio.Event] = {}
-        self._watchers: Counter[MessageId] = Counter()
         self._connection: Connection | None = None
         self._nursery: trio.Nursery | None = None
         self._ready = False  # whether the session may send now
@@ -142,7 +131,7 @@ class Outbox:
             if item.message_id in self.lanes:
                 continue
             if item.state == MessageState.SENDING:
-                await self._doubt(item.message_id)
+                await self._in_doubt_since(item.message_id)
             else:
                 self._add(item)
         self._workers.wake(self._nursery)
@@ -185,38 +174,15 @@ class Outbox:
         self._workers.wake(self._nursery)
 
     async def expire_overdue(self) -> None:
-        """End what waited too long while the session may not send; else each one's turn sees to it.
-
-        For its turn past its `expiresAt`, or for proof past its window. What is to be looked for, or sent again, waits on.
-        """
+        """End what waited too long while the session may not send; else each one's turn sees to it."""
         if self._ready:
             return
         now = self._services.now()
         waiting = [item.message_id for item in self.lanes.items()]
         for message in (await self._services.patient.messages(waiting)).values():
-            if not message.is_open:
-                continue
-            if message.state is MessageState.UNKNOWN:
-                if message.due_at is None or message.due_at > now or self._can_do_more_for(message):
-                    continue
-                await self._record(message, self._unproven(message, "no proof came"))
-            elif message.expires_at <= now:
-                await self._expire(message)
-            else:
-                continue
-            self.forget(message.message_id)
-
-    def _can_do_more_for(self, message: OutboundMessage) -> bool:
-        """Whether something besides waiting can be done about *message*, which is in doubt."""
-        sends_again = self._session().settings.duplicates == "at_least_once"
-        return sends_again or self._settlement_of(message) != "callback"
-
-    def _unproven(self, message: OutboundMessage, note: str) -> OutboundMessage:
-        """*message* as the dead letter that it is without proof."""
-        now = self._services.now()
-        return message.moved(
-            MessageState.UNKNOWN, now, error=message.error, note=note, dead=True, due_at=None
-        )
+            if (over := self._doubt.overdue(message, now)) is not None:
+                await self.moves.record(message, over)
+                self.forget(message.message_id)
 
     # --- the callers' side --------------------------------------------------------------------------
 
@@ -244,18 +210,7 @@ class Outbox:
         if item.state == MessageState.UNKNOWN:
             self._doubtful.add(item.message_id)
         retried = item.state == MessageState.QUEUED and self._services.now() - item.created_at < HOLD
-        self.lanes.add(item, due=self._due(self._first_look(item)), hold=retried)
-
-    def _first_look(self, item: Pending) -> datetime | None:
-        """When its turn comes: for one in doubt the end of its window, or before that a look at the provider's list."""
-        if (
-            item.state != MessageState.UNKNOWN
-            or item.due_at is None
-            or self._kind().capabilities.settlement != "list"
-        ):
-            return item.due_at
-        since = item.due_at - self._services.limits.settle_window
-        return min(item.due_at, since + timedelta(seconds=LOOK_AFTER))
+        self.lanes.add(item, due=self._due(self._doubt.first_look(item)), hold=retried)
 
     def withdraw(self, lane: ChatId | None = None) -> list[MessageId]:
         """Let go of what may move to another session: of *lane*, or of every lane that has nothing in hand.
@@ -276,28 +231,6 @@ class Outbox:
         self.lanes.remove(message_id)
         self._bodies.pop(message_id, None)
         self._doubtful.discard(message_id)
-
-    def moved(self, message: OutboundMessage) -> None:
-        """*message* is in its new state on disk: tell whoever subscribed or waits."""
-        self._services.events.publish(MessageMoved(message))
-        if (event := self._waiting.pop(message.message_id, None)) is not None:
-            event.set()
-
-    def next_move(self, message_id: MessageId) -> trio.Event:
-        """Set when the message is next in another state. Take it before looking at the state, while `watched`."""
-        return self._waiting.setdefault(message_id, trio.Event())
-
-    @contextmanager
-    def watched(self, message_id: MessageId) -> Iterator[None]:
-        """For who asks for its `next_move`: most messages never move again, and nothing may be kept for them."""
-        self._watchers[message_id] += 1
-        try:
-            yield
-        finally:
-            self._watchers[message_id] -= 1
-            if not self._watchers[message_id]:
-                del self._watchers[message_id]
-                self._waiting.pop(message_id, None)
 
     # --- one message --------------------------------------------------------------------------------
 
@@ -329,7 +262,7 @@ class Outbox:
                 await self._settle(item, message)
             case MessageState.SENDING:  # only after a crash in between: the result was never recorded
                 self.lanes.done(item)
-                await self._doubt(message.message_id)
+                await self._in_doubt_since(message.message_id)
             case MessageState.QUEUED | MessageState.SCHEDULED:
                 await self._attempt(item, message)
             case state:
@@ -353,7 +286,7 @@ class Outbox:
         """*message*, which was another provider's, as it stands now; None where it ended."""
         taken = taken_over(message, self._session(), self._kind(), self._services.now())
         self._bodies.pop(message.message_id, None)
-        stands = await self._record(message, taken)
+        stands = await self.moves.record(message, taken)
         if stands is not None and stands.is_open:
             return stands
         self.forget(message.message_id)
@@ -371,8 +304,7 @@ class Outbox:
             message = taken
         now = self._services.now()
         if message.expires_at <= now:
-            await self._expire(message)
-            self.lanes.done(item)
+            await self._leave(item, message, self._doubt.expired(message, now))
             return
         clock = trio.current_time()
         pause = self.breaker.wait(clock) or self.limiter.reserve(
@@ -400,12 +332,8 @@ class Outbox:
             self.breaker.release(permit)
             self.lanes.again(item, clock, hold=True)
             return
-        self.moved(sending)
+        self.moves.made(sending)
         await self._send(item, sending, permit)
-
-    async def _expire(self, message: OutboundMessage) -> None:
-        now = self._services.now()
-        await self._record(message, given_up(message, MessageState.EXPIRED, now, error=message.error))
 
     async def _send(self, item: Pending, sending: OutboundMessage, permit: Permit) -> None:
         assert self._connection is not None
@@ -418,11 +346,13 @@ class Outbox:
             await self._refused(item, sending, error)
         except trio.Cancelled:
             self.breaker.release(permit)
-            await self._in_doubt(item, sending, "wad stopped before the provider answered")
+            doubtful = self._doubt.after(sending, "wad stopped before the provider answered")
+            await self._leave(item, sending, doubtful)
             raise
         except Exception:  # a bug in the provider: this one is in doubt, and the actor crashes
             self.breaker.release(permit)
-            await self._in_doubt(item, sending, "the provider's code crashed while it was being sent")
+            doubtful = self._doubt.after(sending, "the provider's code crashed while it was being sent")
+            await self._leave(item, sending, doubtful)
             raise
         else:
             now = trio.current_time()
@@ -438,33 +368,29 @@ class Outbox:
             provider_message_id=accepted.provider_message_id,
             due_at=None,
         )
-        stands = await self._record(sending, done)
+        stands = await self.moves.record(sending, done)
         self.lanes.done(item)
         if stands is not None:
             await self._on_accepted(stands)
 
     async def _refused(self, item: Pending, sending: OutboundMessage, error: ProviderError) -> None:
         now = self._services.now()
-        clock = trio.current_time()
         match error.verdict:
             case Verdict.UNKNOWN:
-                await self._in_doubt(item, sending, None, error=error)
+                after = self._doubt.after(sending, None, error)
             case Verdict.REJECTED:
-                failed = given_up(sending, MessageState.FAILED, now, error=Failure.of(error))
-                await self._record(sending, failed)
-                self.lanes.done(item)
+                after = given_up(sending, MessageState.FAILED, now, error=Failure.of(error))
             case Verdict.NEEDS_PERSON:
                 # The account's trouble, not this message's: it keeps its place, and its attempt is not counted.
-                queued = sending.moved(
+                self._on_needs_person(error)
+                after = sending.moved(
                     MessageState.QUEUED, now, error=Failure.of(error), attempts=sending.attempts - 1
                 )
-                self._on_needs_person(error)
-                await self._record(sending, queued)
-                self.lanes.again(item, clock, hold=True)
             case Verdict.NOT_SENT | Verdict.THROTTLED:
                 if error.verdict is Verdict.THROTTLED:
-                    self._throttle(sending, error, clock)
-                await self._retry(item, sending, error)
+                    self._throttle(sending, error, trio.current_time())
+                after = self._retry.after(sending, error)
+        await self._leave(item, sending, after)
 
     def _throttle(self, message: OutboundMessage, error: ProviderError, clock: float) -> None:
         self._services.events.publish(
@@ -480,159 +406,35 @@ class Outbox:
             case Scope.MARKETING:
                 self.limiter.pause_marketing(clock + (error.retry_after or 3600.0))
 
-    async def _retry(self, item: Pending, sending: OutboundMessage, error: ProviderError) -> None:
-        now = self._services.now()
-        pause = self._pause_after(sending)
-        if error.retry_after is not None:
-            pause = max(pause, min(error.retry_after, 3600.0))
-        due_at = now + timedelta(seconds=pause)
-        if self._is_worn_out(sending):
-            note = "gave up: too many attempts"
-            gave_up = given_up(sending, MessageState.FAILED, now, error=Failure.of(error), note=note)
-        elif due_at >= sending.expires_at:
-            gave_up = given_up(sending, MessageState.EXPIRED, now, error=Failure.of(error))
+    async def _settle(self, item: Pending, message: OutboundMessage) -> None:
+        assert self._connection is not None
+        found = await self._doubt.settle(self._connection, message)
+        if isinstance(found, Accepted):
+            await self._took(item, message, found)
+        elif found is None:
+            self._doubtful.add(item.message_id)
+            self.lanes.again(item, self._due(message.due_at), hold=False)
         else:
-            queued = sending.moved(MessageState.QUEUED, now, error=Failure.of(error), due_at=due_at)
-            await self._record(sending, queued)
-            self.lanes.again(item, trio.current_time() + pause, hold=self._may_hold(sending, now))
-            return
-        await self._record(sending, gave_up)
-        self.lanes.done(item)
+            await self._leave(item, message, found)
 
-    def _pause_after(self, sending: OutboundMessage) -> float:
-        """Seconds before the next attempt, with jitter."""
-        pause = RETRY_AFTER[min(sending.attempts, len(RETRY_AFTER)) - 1]
-        return pause * (1 + self._services.random.uniform(-0.2, 0.2))
-
-    def _is_worn_out(self, sending: OutboundMessage) -> bool:
-        retry = self._session().settings.retry or {}
-        return sending.attempts >= retry.get("maxAttempts", self._services.limits.max_attempts)
-
-    @staticmethod
-    def _may_hold(message: OutboundMessage, now: datetime) -> bool:
-        """Whether it still keeps the rest of its chat waiting."""
-        return now - (message.send_at or message.created_at) < HOLD
-
-    # --- what cannot be known -----------------------------------------------------------------------
-
-    async def _in_doubt(
-        self, item: Pending, sending: OutboundMessage, note: str | None, *, error: ProviderError | None = None
-    ) -> None:
-        """The send may have gone out. Its lane goes on: what went out, or did not, will not be sent again.
-
-        Unless it may be sent again without harm: then it keeps its place.
-        """
-        doubtful = self._doubtful_after(sending, note, error)
-        stands = await self._record(sending, doubtful)
-        if stands is doubtful and doubtful.state is MessageState.QUEUED:
-            self.lanes.again(
-                item, self._due(doubtful.due_at), hold=self._may_hold(sending, doubtful.updated_at)
-            )
-            return
-        self.lanes.done(item)
-        if stands is doubtful and doubtful.is_open:
-            self.offer(doubtful)  # taken again when the window for proof ends
-
-    async def _doubt(self, message_id: MessageId) -> None:
+    async def _in_doubt_since(self, message_id: MessageId) -> None:
         """A run that is over left *message_id* in `sending`."""
         sending = await self._services.patient.message(message_id)
         if sending is None or sending.state is not MessageState.SENDING:
             return
-        doubtful = self._doubtful_after(sending, "wad ended before the provider's answer was recorded", None)
-        if await self._record(sending, doubtful) is doubtful and doubtful.is_open:
+        doubtful = self._doubt.after(sending, "wad ended before the provider's answer was recorded")
+        if await self.moves.record(sending, doubtful) is doubtful and doubtful.is_open:
             self.offer(doubtful)
 
-    def _doubtful_after(
-        self, sending: OutboundMessage, note: str | None, error: ProviderError | None
-    ) -> OutboundMessage:
-        """What becomes of a send that may have gone out: `unknown`, or `queued` again under the same id."""
-        now = self._services.now()
-        failure = Failure.of(error) if error else Failure("unknown_outcome", note or "", None, False)
-        if self._settlement_of(sending) != "resend":
-            until = now + self._services.limits.settle_window
-            return sending.moved(MessageState.UNKNOWN, now, error=failure, note=note, due_at=until)
-        due_at = now + timedelta(seconds=self._pause_after(sending))
-        if self._is_worn_out(sending) or due_at >= sending.expires_at:
-            note = "gave up: it was sent again under the same id, and no answer came"
-            return sending.moved(MessageState.UNKNOWN, now, error=failure, note=note, dead=True, due_at=None)
-        note = "it may have gone out: resent under the same id"
-        return sending.moved(MessageState.QUEUED, now, error=failure, note=note, due_at=due_at, resent=True)
-
-    def _settlement_of(self, message: OutboundMessage) -> str:
-        """How it is found out whether *message* went out. A provider that did not get it can only be waited with."""
-        return self._kind().capabilities.settlement if self._is_ours(message) else "callback"
-
-    async def _settle(self, item: Pending, message: OutboundMessage) -> None:
-        """Look for proof where there is a list to look at; give up on it once the window for proof is over."""
-        assert self._connection is not None
-        note = "no proof came"
-        if self._settlement_of(message) == "list":
-            found = await look_up(self._services, self._connection, message)
-            if isinstance(found, Accepted):
-                await self._took(item, message, found)
-                return
-            note = f"{note}: {found}"
-        if message.due_at is not None and message.due_at > self._services.now():
-            self._doubtful.add(item.message_id)
-            self.lanes.again(item, self._due(message.due_at), hold=False)
+    async def _leave(self, item: Pending, old: OutboundMessage, new: OutboundMessage) -> None:
+        """*item*, which was in hand as *old*, is *new*: it is tried again in its place, or its lane goes on without it."""
+        stands = await self.moves.record(old, new)
+        if new.state is MessageState.QUEUED:
+            self.lanes.again(item, self._due(new.due_at), hold=may_hold(new, new.updated_at))
             return
-        await self._give_up_on_proof(item, message, note)
-
-    async def _give_up_on_proof(self, item: Pending, message: OutboundMessage, note: str) -> None:
-        """The window for proof is over: a dead letter, or another try where the session asked for that."""
-        now = self._services.now()
-        resends = self._settlement_of(message) == "resend"  # an older wad, which could not, sent it
-        if (resends or self._session().settings.duplicates == "at_least_once") and message.expires_at > now:
-            why = "under the same id" if resends else "as the session's `duplicates` says"
-            queued = message.moved(
-                MessageState.QUEUED,
-                now,
-                note=f"{note}; sent again, {why}",
-                maybe_duplicate=message.maybe_duplicate or not resends,
-                resent=message.resent or resends,
-                due_at=None,
-            )
-            await self._record(message, queued)
-            self.lanes.again(item, trio.current_time(), hold=True)
-            return
-        await self._record(message, self._unproven(message, note))
         self.lanes.done(item)
-
-    async def _record(self, old: OutboundMessage, new: OutboundMessage) -> OutboundMessage | None:
-        """Write *new* over *old*, and return what stands (None: the message is gone).
-
-        What is known of a send must reach the disk even while the actor is being cancelled: it is written
-        again then, shielded, for a bounded time. The write is a compare-and-set, so twice is once.
-        """
-        try:
-            return await self._write(old, new)
-        except trio.Cancelled:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + RECORD_GRACE):
-                await self._write(old, new)
-            raise
-
-    async def _write(self, old: OutboundMessage, new: OutboundMessage) -> OutboundMessage | None:
-        """Where a status was faster than our own record, it knows more than we do: only what it lacks is added."""
-        store = self._services.patient
-        if new.dead or new.state is MessageState.ACCEPTED:
-            await self._tell([new])  # first: if we die in between, it is told twice rather than never
-        while not await store.save_message(old, new):
-            current = await store.message(old.message_id)
-            if current is None or new.provider_message_id is None:
-                return current
-            merged = with_status(
-                current,
-                StatusUpdate(
-                    provider_message_id=new.provider_message_id,
-                    state=MessageState.ACCEPTED,
-                    at=new.updated_at,
-                ),
-            )
-            if merged is None:
-                return current
-            old, new = current, merged
-        self.moved(new)
-        return new
+        if stands is new and new.is_open:
+            self.offer(new)  # taken again when the window for proof ends
 
     def _due(self, due_at: datetime | None) -> float:
         """*due_at* on the trio clock; -inf where there is nothing to wait for."""

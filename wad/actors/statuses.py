@@ -106,7 +106,7 @@ class Statuses:
             if message.is_open:
                 self._outbox.forget(message.message_id)
             for step in steps:
-                self._outbox.moved(step)
+                self._outbox.moves.made(step)
         return lost
 
 

@@ -347,7 +347,7 @@ class Failover:
         for (old, new), won in zip(moves, saved, strict=True):
             if won:
                 actor.outbox.forget(new.message_id)
-                actor.outbox.moved(new)
+                actor.outbox.moves.made(new)
                 if new.session_id in self._actors:
                     self._actors.get(new.session_id).outbox.offer(new)
             elif (

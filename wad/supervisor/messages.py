@@ -140,8 +140,8 @@ class Messages:
         current = message
         with trio.move_on_after(seconds):
             while (actor := self._living(current)) is not None:
-                with actor.outbox.watched(message.message_id):
-                    move = actor.outbox.next_move(message.message_id)
+                with actor.outbox.moves.watched(message.message_id):
+                    move = actor.outbox.moves.next(message.message_id)
                     current = await self._services.store.message(message.message_id) or current
                     if current.state not in _UNDER_WAY:
                         break
@@ -199,7 +199,7 @@ class Messages:
             )
             if not await store.save_message(message, again):
                 raise Conflict("the message has moved meanwhile: look again", code="moved_meanwhile")
-            actor.outbox.moved(again)
+            actor.outbox.moves.made(again)
             actor.outbox.offer(again)
             return again
         item = await store.inbox_item(message_id)
@@ -248,7 +248,7 @@ class Messages:
         actor = self._living(message)
         if actor is not None:
             actor.outbox.forget(message.message_id)
-            actor.outbox.moved(message)
+            actor.outbox.moves.made(message)
 
     def _living(self, message: OutboundMessage) -> SessionActor | None:
         return self._actors.get(message.session_id) if message.session_id in self._actors else None

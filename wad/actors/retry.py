@@ -1,0 +1,61 @@
+"""What becomes of a message that surely did not go out: another try, when, and when there is none any more.
+
+Synchronous: it decides, and the outbox carries it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from wad.actors.services import Services
+from wad.errors import ProviderError
+from wad.models import Failure, MessageState, OutboundMessage, Session, given_up
+
+#: Seconds before attempt 2, 3, ...; the last one repeats.
+RETRY_AFTER: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+#: As long as a provider may have us wait.
+_MOST: Final = 3600.0
+#: How long a message that is being retried keeps the rest of its chat waiting, for the sake of order.
+HOLD: Final = timedelta(minutes=15)
+
+
+class Retry:
+    """One session's way of trying again."""
+
+    __slots__ = ("_services", "_session")
+
+    def __init__(self, services: Services, session: Callable[[], Session]) -> None:
+        self._services = services
+        self._session = session
+
+    def after(self, sending: OutboundMessage, error: ProviderError) -> OutboundMessage:
+        """*sending*, whose attempt ended with *error*: `queued` until its time, or a dead letter."""
+        now = self._services.now()
+        pause = self.pause(sending)
+        if error.retry_after is not None:
+            pause = max(pause, min(error.retry_after, _MOST))
+        due_at = now + timedelta(seconds=pause)
+        failure = Failure.of(error)
+        if self.is_worn_out(sending):
+            note = "gave up: too many attempts"
+            return given_up(sending, MessageState.FAILED, now, error=failure, note=note)
+        if due_at >= sending.expires_at:
+            return given_up(sending, MessageState.EXPIRED, now, error=failure)
+        return sending.moved(MessageState.QUEUED, now, error=failure, due_at=due_at)
+
+    def pause(self, sending: OutboundMessage) -> float:
+        """Seconds before the next attempt, with jitter."""
+        pause = RETRY_AFTER[min(sending.attempts, len(RETRY_AFTER)) - 1]
+        return pause * (1 + self._services.random.uniform(-0.2, 0.2))
+
+    def is_worn_out(self, sending: OutboundMessage) -> bool:
+        """Whether it was its last attempt."""
+        retry = self._session().settings.retry or {}
+        return sending.attempts >= retry.get("maxAttempts", self._services.limits.max_attempts)
+
+
+def may_hold(message: OutboundMessage, now: datetime) -> bool:
+    """Whether *message*, which is being retried, still keeps the rest of its chat waiting."""
+    return now - (message.send_at or message.created_at) < HOLD
