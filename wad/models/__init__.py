@@ -29,6 +29,7 @@ from wad.models.inbound import (
 from wad.models.outbound import (
     OPEN,
     RANK,
+    WAITING,
     Address,
     Failure,
     Idempotency,
@@ -57,6 +58,8 @@ from wad.models.sessions import (
     Status,
 )
 from wad.models.stored import (
+    Bulk,
+    BulkCounts,
     MessageQuery,
     Pending,
     StoredEvent,
@@ -66,9 +69,12 @@ __all__ = [
     "NEEDING_PERSON",
     "OPEN",
     "RANK",
+    "WAITING",
     "WAITING_FOR_PERSON",
     "AccountEvent",
     "Address",
+    "Bulk",
+    "BulkCounts",
     "ChatId",
     "Content",
     "Credentials",

@@ -46,6 +46,10 @@ OPEN: Final = frozenset(
 )
 
 
+#: States in which it surely waits for its turn.
+WAITING: Final = (MessageState.QUEUED, MessageState.SCHEDULED)
+
+
 class Priority(IntEnum):
     """Lower goes first: replies before normal before bulk."""
 
@@ -142,6 +146,7 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     reply_to: MessageId | None = None  # wad's id of the message it quotes
     quotes: str | None = None  # the provider's id of the message it quotes
     send_at: datetime | None = None
+    bulk_id: str | None = None  # the caller's name for what it is a part of
     idempotency: Idempotency | None = None
     # ------------------------------------------------------------------
     state: MessageState = MessageState.QUEUED
@@ -183,6 +188,11 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_open(self) -> bool:
         return self.state in OPEN and not self.dead
+
+    @property
+    def in_backlog(self) -> bool:
+        """Whether it waits for its turn with the bulk, of which the outbox has no more than a page in memory."""
+        return self.priority is Priority.BULK and self.state in WAITING and not self.dead
 
     def moved(
         self,

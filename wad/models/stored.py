@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from wad.models.ids import ChatId, MessageId, SessionId, ShopId
-from wad.models.outbound import Priority
+from wad.models.outbound import MessageState, Priority
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -22,6 +22,25 @@ class Pending(msgspec.Struct, frozen=True):
     state: str = ""  # a MessageState or an InboxState
     due_at: datetime | None = None
     may_move: bool = True  # to another session of its shop: the row knows
+
+
+class Bulk(msgspec.Struct, frozen=True):
+    """What a caller called its messages, of one shop, when the first of them came. A bulk itself is its messages."""
+
+    bulk_id: str
+    shop_id: ShopId | None
+    seq: int
+    began_at: datetime
+
+
+class BulkCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the messages of a bulk are."""
+
+    states: dict[MessageState, int]
+    dead: int
+    waiting: dict[SessionId, int]  # those that wait for their turn, by the session that has them
+    last_due: datetime | None  # when the last of those that are scheduled has its turn
+    began_at: datetime | None  # None: nobody knows any more
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
@@ -44,6 +63,7 @@ class MessageQuery(msgspec.Struct, frozen=True, kw_only=True):
     state: str | None = None
     to: str | None = None  # exact recipient (outbound)
     sender: str | None = None  # exact phone or user id (inbound)
+    bulk_id: str | None = None  # outbound
     since: datetime | None = None
     after: int | None = None
     limit: int = 50

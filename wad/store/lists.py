@@ -25,8 +25,9 @@ class ListStore(MessageStore, InboxStore):
         common = asked(sessionId=query.session_id, state=query.state)
         if query.direction != "inbound" and query.sender is None:
             to = query.to
-            tables.append(("messages", asked(**common, **({} if to is None else {_address(to, "chat"): to}))))
-        if query.direction != "outbound" and query.to is None:
+            whom = {} if to is None else {_address(to, "chat"): to}
+            tables.append(("messages", asked(**common, bulkId=query.bulk_id, **whom)))
+        if query.direction != "outbound" and query.to is None and query.bulk_id is None:
             who = query.sender
             where = asked(
                 **common, kind=records.MESSAGE_KIND, **({} if who is None else {_address(who, "userId"): who})

@@ -34,7 +34,9 @@ class MessageStore(Core):
             new = [msgspec.structs.replace(message, rev=new_rev()) for _, message in missing]
             rows = [records.message_row(message, self._vault) for message in new]
             try:
-                results = await self._write([*erase, *(Insert("messages", row) for row in rows)])
+                results = await self._write(
+                    [*erase, *_names_of(new), *(Insert("messages", row) for row in rows)]
+                )
             except StoreUnavailable:
                 self._doubts.add(rows, trio.current_time())
                 raise
@@ -112,15 +114,13 @@ class MessageStore(Core):
         return [result is True for result in saved]
 
     async def open_messages(self, session_id: str) -> list[Pending]:
-        """What an actor has work with, by `seq`, without bodies."""
-        rows = await self._find(
-            Query(
-                table="messages",
-                where={"open": 1, "sessionId": session_id},
-                order="seq",
-                columns=(*records.PENDING_COLUMNS, "lane", "priority", "rev"),
-            )
-        )
+        """What an actor has work with, by `seq`, without bodies; and without its backlog (`wad.store.bulks`)."""
+        where: Where = {"open": 1, "sessionId": session_id, "backlog": None}
+        return await self._pending(Query(table="messages", where=where, order="seq"))
+
+    async def _pending(self, query: Query) -> list[Pending]:
+        columns = (*records.PENDING_COLUMNS, "lane", "priority", "rev")
+        rows = await self._find(msgspec.structs.replace(query, columns=columns))
         return [records.pending_of(row) for row in rows if row["rev"] not in self._doubts]
 
     async def _one_message(self, where: Where) -> OutboundMessage | None:
@@ -131,3 +131,9 @@ class MessageStore(Core):
         rows = [row for row in rows if row["rev"] not in self._doubts]
         await self._learn_keys(row["sessionId"] for row in rows)
         return [records.message_of(row, self._vault) for row in rows]
+
+
+def _names_of(messages: Iterable[OutboundMessage]) -> list[Insert]:
+    """The bulks that *messages* are parts of. Such a row may stand already: then this one is refused, or is the same."""
+    rows = [records.bulk_row(message) for message in messages if message.bulk_id is not None]
+    return [Insert("bulks", row) for row in {row["id"]: row for row in reversed(rows)}.values()]

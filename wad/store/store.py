@@ -8,6 +8,7 @@ answer in time, but for the `patient()` view, which waits. A call that is cancel
 from __future__ import annotations
 
 from wad.models import SessionId
+from wad.store.bulks import BulkStore
 from wad.store.conversations import ConversationStore
 from wad.store.events import MediaStore
 from wad.store.keeping import KeepingStore, Retention
@@ -19,7 +20,9 @@ from wad.store.sessions import SessionStore
 __all__ = ["Retention", "Store"]
 
 
-class Store(SessionStore, KeyStore, ListStore, ConversationStore, ParkedStore, MediaStore, KeepingStore):
+class Store(
+    SessionStore, KeyStore, BulkStore, ListStore, ConversationStore, ParkedStore, MediaStore, KeepingStore
+):
     """All of it over one engine. Made by `wad.store.open.open_store`, or directly over a prepared engine."""
 
     async def sessions_with_work(self) -> set[SessionId]:

@@ -32,7 +32,7 @@ SESSIONS: Final = Table(
         "connectionData": "TEXT",  # JSON
         "credentials": "BLOB",  # sealed JSON
         "settings": "BLOB",  # sealed JSON: it may hold the flow's secret
-        "former": "BLOB",  # sealed JSON: the provider before this one, with its credentials
+        "formers": "BLOB",  # sealed JSON: the providers before this one, with their credentials
         "createdAt": "INTEGER",
         "updatedAt": "INTEGER",
         "owner": "TEXT",
@@ -58,6 +58,9 @@ MESSAGES: Final = Table(
         "open": "INTEGER",
         "dead": "INTEGER",
         "dueAt": "INTEGER",
+        "expiresAt": "INTEGER",
+        "backlog": "INTEGER",  # 1 while it waits and is bulk: the outbox reads those in pages; else null
+        "bulkId": "TEXT",
         "providerMessageId": "TEXT",
         "idempotencyScope": "TEXT",
         "idempotencyKey": "TEXT",
@@ -72,6 +75,9 @@ MESSAGES: Final = Table(
         Index(("idempotencyScope", "idempotencyKey"), unique=True, partial="idempotencyKey"),
         Index(("sessionId", "providerMessageId"), unique=True, partial="providerMessageId"),
         Index(("open", "sessionId", "seq"), partial="open"),  # an actor's work, and who has any
+        Index(("backlog", "sessionId", "dueAt", "seq"), partial="backlog"),  # the next page of bulk to send
+        # How far a bulk is, told from the index alone, and what of it waits.
+        Index(("bulkId", "state", "sessionId", "seq", "shopId", "dead"), partial="bulkId"),
         Index(("dead", "seq"), partial="dead"),  # dead letters, newest first
         Index(("sessionId", "seq")),  # a session's list
         Index(("shopId", "seq"), partial="shopId"),  # a shop's list
@@ -81,6 +87,19 @@ MESSAGES: Final = Table(
         Index(("seq",)),  # everybody's list
         Index(("createdAt",)),  # purge
     ),
+)
+
+#: The names that callers gave to bulks, by shop. A bulk itself is its messages.
+BULKS: Final = Table(
+    "bulks",
+    {
+        "id": "TEXT",  # shop / name
+        "bulkId": "TEXT",
+        "shopId": "TEXT",
+        "seq": "INTEGER",  # of its first message
+        "createdAt": "INTEGER",
+    },
+    (Index(("shopId", "seq"), partial="shopId"), Index(("bulkId",)), Index(("seq",))),
 )
 
 INBOX: Final = Table(
@@ -169,5 +188,5 @@ BAILEYS_KEYS: Final = Table(
 )
 
 #: In the order in which a dump has to be loaded: keys before what they seal.
-TABLES: Final = (META, SESSIONS, MESSAGES, INBOX, PARKED, EVENTS, MEDIA, BAILEYS_KEYS)
+TABLES: Final = (META, SESSIONS, MESSAGES, BULKS, INBOX, PARKED, EVENTS, MEDIA, BAILEYS_KEYS)
 BY_NAME: Final = {table.name: table for table in TABLES}

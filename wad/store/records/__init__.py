@@ -8,6 +8,7 @@ A row whose seal does not open (a garbled disk; a wrong master is found at open)
 down with it: it is logged, and stands in with a content that no provider takes, so it ends as a dead letter.
 """
 
+from wad.store.records.bulks import bulk_of, bulk_row
 from wad.store.records.events import event_of, event_row
 from wad.store.records.inbox import MESSAGE_KIND, inbox_changes, inbox_of, inbox_row
 from wad.store.records.keys import key_id, key_of, key_row
@@ -21,6 +22,8 @@ from wad.store.records.values import ms
 __all__ = [
     "MESSAGE_KIND",
     "PENDING_COLUMNS",
+    "bulk_of",
+    "bulk_row",
     "event_of",
     "event_row",
     "inbox_changes",

@@ -110,6 +110,9 @@ def message_row(message: OutboundMessage, vault: Vault) -> Row:
         "open": flag(message.is_open),
         "dead": flag(message.dead),
         "dueAt": maybe_ms(message.due_at),
+        "expiresAt": ms(message.expires_at),
+        "backlog": flag(message.in_backlog),
+        "bulkId": message.bulk_id,
         "providerMessageId": message.provider_message_id,
         "idempotencyScope": None if idempotency is None else idempotency.scope,
         "idempotencyKey": None if idempotency is None else idempotency.key,
@@ -136,6 +139,10 @@ def message_changes(old: OutboundMessage, new: OutboundMessage, vault: Vault) ->
         changes["dead"] = flag(new.dead)
     if new.due_at != old.due_at:
         changes["dueAt"] = maybe_ms(new.due_at)
+    if new.expires_at != old.expires_at:
+        changes["expiresAt"] = ms(new.expires_at)
+    if new.in_backlog is not old.in_backlog:
+        changes["backlog"] = flag(new.in_backlog)
     if new.provider_message_id != old.provider_message_id:
         changes["providerMessageId"] = new.provider_message_id
     if (new.provider, new.number) != (old.provider, old.number):
@@ -171,6 +178,7 @@ def message_of(row: Row, vault: Vault) -> OutboundMessage:
         quotes=request.quotes,
         number=request.number,
         send_at=request.send_at,
+        bulk_id=row["bulkId"],
         idempotency=None
         if key is None
         else Idempotency(row["idempotencyScope"], key, request.fingerprint or ""),
