@@ -28,6 +28,8 @@ _COMPRESSED: Final = 0x01
 _ID: Final = 4
 _NONCE: Final = 12  # random: safe for 2**32 values a key (NIST SP 800-38D, 8.3)
 _HEAD: Final = 1 + _ID + _NONCE
+#: Bytes that sealing adds: the head, and GCM's tag.
+OVERHEAD: Final = _HEAD + 16
 _COMPRESS_FROM: Final = 128  # bytes: below, deflate's own overhead eats what it finds
 
 #: Ready ciphers kept, 2.6 KB each (measured): more than the sessions busy at once. Making one costs 3 µs.
@@ -147,9 +149,10 @@ class Vault:
 
     # --- values
 
-    def seal(self, session_id: str, field: str, plaintext: bytes) -> bytes:
+    def seal(self, session_id: str, field: str, plaintext: bytes, *, compress: bool = True) -> bytes:
+        """Not compressed it is `OVERHEAD` longer, whatever it holds."""
         flags = 0
-        if len(plaintext) >= _COMPRESS_FROM:
+        if compress and len(plaintext) >= _COMPRESS_FROM:
             small = zlib.compress(plaintext, 1)
             if len(small) < len(plaintext):
                 plaintext, flags = small, _COMPRESSED

@@ -3,6 +3,7 @@
 Everything here is frozen and pure. Times are aware UTC datetimes; ids are distinct types.
 """
 
+from wad.models.hashes import sha256_digests
 from wad.models.ids import (
     ChatId,
     Content,
@@ -115,6 +116,7 @@ __all__ = [
     "new_rev",
     "next_seq",
     "reply_message_id",
+    "sha256_digests",
     "utc_now",
     "with_status",
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -14,7 +12,7 @@ import httpx
 import msgspec
 
 from wad.errors import ProviderError, Verdict
-from wad.models import OutboundMessage
+from wad.models import OutboundMessage, sha256_digests
 from wad.providers.base import Accepted, Connection, Group, GroupMember, Link, MediaContent, Proof
 from wad.providers.http import Answer, Origin, Pools, request, stream
 from wad.providers.meta.account import Account
@@ -300,23 +298,8 @@ async def _checked(chunks: AsyncIterator[bytes], sha256: str | None) -> AsyncGen
     async for chunk in chunks:
         digest.update(chunk)
         yield chunk
-    expected = _digests(sha256 or "")
+    expected = sha256_digests(sha256 or "")
     if expected and digest.digest() not in expected:
         raise ProviderError(
             Verdict.NOT_SENT, "the file that arrived is not the one that was promised", code="media_corrupt"
         )
-
-
-def _digests(text: str) -> list[bytes]:
-    """What *text* may stand for; nothing where it is no hash at all."""
-    found = []
-    for decode in (
-        bytes.fromhex,
-        lambda value: base64.b64decode(value + "=" * (-len(value) % 4), validate=True),
-    ):
-        try:
-            if len(digest := decode(text)) == hashlib.sha256().digest_size:
-                found.append(digest)
-        except (ValueError, binascii.Error):
-            continue
-    return found
