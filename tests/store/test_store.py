@@ -27,6 +27,7 @@ from wad.models import (
     Former,
     InboxState,
     Media,
+    MediaState,
     MessageQuery,
     MessageState,
     Number,
@@ -654,6 +655,34 @@ async def test_a_file_of_before_ids_were_sealed_is_found(store, s1):
     row = {"mediaId": media.media_id, "sessionId": "s1", "expiresAt": 0, "request": plain}
     await store.load("media", [row])
     assert await store.media(media.media_id) == media
+
+
+async def test_what_is_to_be_fetched_is_found_until_it_was(store, s1):
+    """The list of work is in the rows: it outlives every crash."""
+    waiting, other = (
+        a_media("s1", media_id=f"med_{name}", state=MediaState.WAITING, rev=new_rev()) for name in "ab"
+    )
+    await store.add_media([waiting, other, a_media("s1", media_id="med_c")])
+    assert {item.message_id for item in await store.open_media("s1")} == {"med_a", "med_b"}
+    assert await store.open_media("s2") == []
+    assert await store.sessions_with_work() == {"s1"}
+    stored = waiting.moved(MediaState.STORED, size=5, found_type="image/png", due_at=None)
+    assert await store.save_media(waiting, stored)
+    assert await store.media("med_a") == stored
+    assert [item.message_id for item in await store.open_media("s1")] == ["med_b"]
+    later = other.moved(MediaState.WAITING, attempts=1, due_at=utc_now().replace(microsecond=0))
+    assert await store.save_media(other, later)
+    assert [item.due_at for item in await store.open_media("s1")] == [later.due_at]
+
+
+async def test_a_file_that_moved_meanwhile_is_not_moved_again(store, s1):
+    """Compare and set, as with every record; and what is gone does not come back."""
+    media = a_media("s1", state=MediaState.WAITING, rev=new_rev())
+    await store.add_media([media])
+    assert await store.save_media(media, media.moved(MediaState.FAILED))
+    assert not await store.save_media(media, media.moved(MediaState.STORED))
+    assert not await store.save_media(a_media("s1", media_id="gone"), media.moved(MediaState.STORED))
+    assert await store.known_media([media.media_id, "gone"]) == {media.media_id}
 
 
 # --- keeping house --------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from wad.models.inbound import (
     InboxItem,
     InboxState,
     Media,
+    MediaState,
     Person,
     WebhookRequest,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "InboxItem",
     "InboxState",
     "Media",
+    "MediaState",
     "MessageId",
     "MessageQuery",
     "MessageState",

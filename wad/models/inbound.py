@@ -117,6 +117,15 @@ class InboxItem(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, state=state, rev=new_rev(), **changes)
 
 
+class MediaState(StrEnum):
+    """Where a file is, besides with its provider."""
+
+    REMOTE = "remote"  # nowhere, and nobody fetches it
+    WAITING = "waiting"  # nowhere yet: it is fetched, or tried again later
+    STORED = "stored"  # on wad's disk
+    FAILED = "failed"  # nowhere: fetching it was given up
+
+
 class Media(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A file that a provider keeps for us: uploaded by a shop, or received from a customer."""
 
@@ -126,7 +135,19 @@ class Media(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     mime_type: str
     created_at: datetime
     expires_at: datetime
-    sha256: str | None = None
+    provider: str | None = None  # who keeps it; None: the session's, in rows that do not say
+    sha256: str | None = None  # as the provider wrote it; of a stored file in hex, and ours
     size: int | None = None
     filename: str | None = None
     number: Number | None = None  # the session's that alone may send it; None where it has one
+    # ------------------------------------------------------------------
+    state: MediaState = MediaState.REMOTE
+    found_type: str | None = None  # what a stored file's content says it is; None where it does not tell
+    is_suspect: bool = False  # its content is not what `mime_type` says
+    attempts: int = 0
+    due_at: datetime | None = None
+    error: Failure | None = None
+    rev: int = 0
+
+    def moved(self, state: MediaState, **changes: Any) -> Media:
+        return msgspec.structs.replace(self, state=state, rev=new_rev(), **changes)

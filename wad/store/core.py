@@ -10,7 +10,7 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 import trio
 
 from wad.errors import NotFound, StoreUnavailable
-from wad.models import InboxItem, OutboundMessage, Session
+from wad.models import InboxItem, Media, OutboundMessage, Session
 from wad.secrets import Vault
 from wad.store.base import Engine, Insert, Query, Result, Row, Where, Write
 from wad.store.commit import GroupCommit
@@ -18,7 +18,7 @@ from wad.store.doubts import Doubts
 
 log = logging.getLogger("wad.store")
 T = TypeVar("T")
-AnyRecord: TypeAlias = Session | OutboundMessage | InboxItem
+AnyRecord: TypeAlias = Session | OutboundMessage | InboxItem | Media
 
 _FIRST_WAIT: Final = 0.1  # seconds, doubling
 _LONGEST_WAIT: Final = 2.0

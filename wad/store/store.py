@@ -10,10 +10,10 @@ from __future__ import annotations
 from wad.models import SessionId
 from wad.store.bulks import BulkStore
 from wad.store.conversations import ConversationStore
-from wad.store.events import MediaStore
 from wad.store.keeping import KeepingStore, Retention
 from wad.store.keys import KeyStore
 from wad.store.lists import ListStore
+from wad.store.media import MediaStore
 from wad.store.parked import ParkedStore
 from wad.store.sessions import SessionStore
 
@@ -26,8 +26,9 @@ class Store(
     """All of it over one engine. Made by `wad.store.open.open_store`, or directly over a prepared engine."""
 
     async def sessions_with_work(self) -> set[SessionId]:
-        """Those with open messages, open inbox rows or parked statuses."""
+        """Those with open messages, open inbox rows, parked statuses or files that are to be fetched."""
         found: set[SessionId] = set()
-        for table, where in (("messages", {"open": 1}), ("inbox", {"open": 1}), ("parked", {})):
+        is_open = {"open": 1}
+        for table, where in (("messages", is_open), ("inbox", is_open), ("media", is_open), ("parked", {})):
             found.update(await self._count(table, where, by="sessionId"))
         return found

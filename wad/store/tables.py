@@ -168,10 +168,12 @@ MEDIA: Final = Table(
     {
         "mediaId": "TEXT",
         "sessionId": "TEXT",
+        "open": "INTEGER",  # it is still to be fetched
         "expiresAt": "INTEGER",
         "request": "TEXT",  # JSON
+        "rev": "INTEGER",
     },
-    (Index(("sessionId",)), Index(("expiresAt",))),
+    (Index(("sessionId",)), Index(("open", "sessionId"), partial="open"), Index(("expiresAt",))),
 )
 
 #: What a session of WhatsApp Web is made of: its identity and its ratchets, as its library names them.

@@ -12,7 +12,7 @@ from wad.store.records.bulks import bulk_of, bulk_row
 from wad.store.records.events import event_of, event_row
 from wad.store.records.inbox import MESSAGE_KIND, inbox_changes, inbox_of, inbox_row
 from wad.store.records.keys import key_id, key_of, key_row
-from wad.store.records.media import media_of, media_row
+from wad.store.records.media import media_changes, media_of, media_pending, media_row
 from wad.store.records.messages import message_changes, message_of, message_row
 from wad.store.records.parked import parked_of, parked_row
 from wad.store.records.pending import PENDING_COLUMNS, pending_of
@@ -32,7 +32,9 @@ __all__ = [
     "key_id",
     "key_of",
     "key_row",
+    "media_changes",
     "media_of",
+    "media_pending",
     "media_row",
     "message_changes",
     "message_of",
