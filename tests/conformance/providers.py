@@ -10,7 +10,7 @@ import msgspec
 from tests.conformance.twilio import TwilioHarness
 from tests.providers import meta
 from tests.providers.test_meta_send import CONTENTS
-from wad.conformance import Harness, Refusal, Said, Told
+from wad.conformance import GROUP, HttpHarness, Refusal, Said, Told
 from wad.conformance.peer import Received, Script, answering
 from wad.errors import Verdict
 from wad.models import Content, Credentials, MessageState, Session, WebhookRequest
@@ -21,7 +21,7 @@ from wad.providers.http import Pools
 from wad.providers.meta.account import MetaConfig
 
 
-class CloudApiHarness(Harness):
+class CloudApiHarness(HttpHarness):
     name: ClassVar[str] = "cloud_api"
     contents: Mapping[str, Content] = {label: content for label, (content, _) in CONTENTS.items()}
     required = frozenset({"accessToken", "phoneNumberId"})
@@ -67,7 +67,7 @@ class CloudApiHarness(Harness):
         return answering(200, {"success": True})
 
     def lists_groups(self) -> Script:
-        return answering(200, {"data": {"groups": [{"id": "g1"}]}})
+        return answering(200, {"data": {"groups": [{"id": GROUP.group_id}]}})
 
     def stores(self, media_id: str) -> Script:
         return answering(200, {"id": media_id})
@@ -155,4 +155,4 @@ class Dialog360Harness(CloudApiHarness):
         return WebhookRequest(url=url, headers={PROOF_HEADER: self.secrets[1]}, body=body)
 
 
-HARNESSES: tuple[Harness, ...] = (CloudApiHarness(), Dialog360Harness(), TwilioHarness())
+HARNESSES: tuple[HttpHarness, ...] = (CloudApiHarness(), Dialog360Harness(), TwilioHarness())

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.providers.twilio import wire
-from wad.conformance import Harness, Refusal, Said, Told
+from wad.conformance import HttpHarness, Refusal, Said, Told
 from wad.conformance.peer import Received, Script, answering
 from wad.errors import Verdict
 from wad.models import Content, MessageState, Session, WebhookRequest
@@ -17,7 +17,7 @@ from wad.providers.http import Pools
 _PICTURE = f"https://api.twilio.com/2010-04-01/Accounts/{wire.ACCOUNT}/Messages/{wire.SID}/Media/ME1"
 
 
-class TwilioHarness(Harness):
+class TwilioHarness(HttpHarness):
     name = "twilio"
     contents: Mapping[str, Content] = {
         "text": {"type": "text", "text": {"body": "Hola"}},

@@ -12,8 +12,8 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wad.conformance.harness import Harness
-from wad.conformance.world import Hooks, decoded, hooks_of
+from wad.conformance.http import Hooks, HttpHarness, hooks_of, requests_of
+from wad.conformance.world import decoded
 from wad.errors import InvalidRequest
 from wad.models import InboundMessage, WebhookRequest
 from wad.providers.base import WebhookEvent
@@ -79,11 +79,9 @@ def _messages(found: list[WebhookEvent]) -> set[str]:
 
 
 class Fuzzed:
-    async def test_any_bytes_are_parsed_or_refused(self, harness: Harness) -> None:
+    async def test_any_bytes_are_parsed_or_refused(self, harness: HttpHarness) -> None:
         """And verified without an error, which comes before."""
         async with hooks_of(harness) as hooks:
-            if hooks is None:
-                return
             genuine = harness.inbound("id-1")
 
             @_settings
@@ -97,15 +95,12 @@ class Fuzzed:
             holds()
 
     async def test_a_genuine_webhook_with_something_else_in_it_is_parsed_or_refused(
-        self, harness: Harness
+        self, harness: HttpHarness
     ) -> None:
         """Whatever stands in whichever place, of a message and of a status: JSON, or the fields of a form."""
         async with hooks_of(harness) as hooks:
-            if hooks is None:
-                return
             genuine = [harness.inbound("id-1"), harness.status("id-1", "msg_1")]
-            genuine += [said.request for said in harness.said().values()]
-            genuine += [told.request for told in harness.told().values()]
+            genuine += requests_of(harness.said()) + requests_of(harness.told())
 
             @_settings
             @given(data=st.data())
@@ -115,10 +110,10 @@ class Fuzzed:
 
             holds()
 
-    async def test_one_bad_message_of_a_batch_loses_no_other(self, harness: Harness) -> None:
+    async def test_one_bad_message_of_a_batch_loses_no_other(self, harness: HttpHarness) -> None:
         """Whatever one of them turns into, the two beside it come through."""
         async with hooks_of(harness) as hooks:
-            if hooks is None or (batch := harness.batch(["id-1", "id-2", "id-3"])) is None:
+            if (batch := harness.batch(["id-1", "id-2", "id-3"])) is None:
                 return
             assert hooks.webhooks.verify(batch, secret=hooks.secret)
             assert _messages(hooks.webhooks.parse(batch)) == {"id-1", "id-2", "id-3"}

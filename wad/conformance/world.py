@@ -1,22 +1,30 @@
-"""Where the suite meets a provider: a scripted peer, the kind, and one session's connection to it."""
+"""Where the suite meets a provider: one session's connection, and what a row can do to it and to the other side."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
+import trio
 
-from wad.conformance.harness import Harness
-from wad.conformance.peer import Peer, serving
-from wad.errors import ProviderError
-from wad.models import Address, Content, Inbound, MessageId, OutboundMessage, SessionId
-from wad.providers.base import Connection, Keys, Link, Pairing, Proof, ProviderKind, Webhooks
-from wad.providers.http import Pools
+from wad.errors import ProviderError, StoreUnavailable
+from wad.models import (
+    Address,
+    Content,
+    Inbound,
+    MessageId,
+    MessageState,
+    OutboundMessage,
+    SessionId,
+    StatusUpdate,
+    WebhookRequest,
+)
+from wad.providers.base import Accepted, Connection, Keys, Link, Pairing, Proof, ProviderKind
 
 NOW: Final = datetime(2026, 11, 24, 12, tzinfo=UTC)
 PHONE: Final = Address(phone="+5215512345678")
@@ -24,45 +32,112 @@ USER: Final = Address(user_id="MX.13491208655302741918")
 GROUP: Final = Address(group_id="Y2FwaV9ncm91cDoxNzA1NTU1MDEzOToxMjAzNjM0MDQ2OTQyMzM4MjAZD")
 HOLA: Final[Content] = {"type": "text", "text": {"body": "Hola"}}
 
+#: What the other side does next. Over HTTP it takes an `Exchange` and answers one request; elsewhere it takes the world,
+#: arranges what is to happen, and returns the id of what it said, where it said something.
+Script: TypeAlias = Callable[[Any], Awaitable[Any]]
+#: How something comes in: a genuine webhook, or what somebody does on the other side.
+Cause: TypeAlias = WebhookRequest | Script
+
+#: Seconds for what another process has to do.
+_PATIENCE: Final = 20.0
+
 
 class Heard(Link):
-    """A link that remembers. Over HTTP there is nothing to be told but calls."""
+    """A link that remembers all that it is told, and has what a session has: keys, and what was sent and came in."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
+        self.pairings: list[Pairing] = []
+        self.proofs: list[Proof] = []
+        self.losses: list[ProviderError] = []
+        self.events: list[Inbound] = []
+        self.messages: dict[str, OutboundMessage] = {}  # those that were sent, by the provider's id
+        self.store_fails = 0  # how many more times `received` fails
+        self._keys = HeldKeys()
+        self._told = trio.Event()
+
+    def forget(self) -> None:
+        """Remember nothing of what was told; the keys stay."""
+        for told in (self.calls, self.pairings, self.proofs, self.losses, self.events):
+            told.clear()
+        self.store_fails = 0
+
+    async def until(self, look: Callable[[], object]) -> None:
+        """Wait until *look* finds something in what was told."""
+        with trio.move_on_after(_PATIENCE):
+            while not look():
+                await self._told.wait()
+            return
+        raise AssertionError(f"it was not told in time; what was: {self.losses}, {self.events}")
+
+    def _hear(self) -> None:
+        self._told.set()
+        self._told = trio.Event()
 
     def called(self, operation: str, result: str, seconds: float) -> None:
         assert seconds >= 0
         self.calls.append((operation, result))
 
     @property
-    def keys(self) -> Keys:
-        raise _unasked("keys")
+    def keys(self) -> HeldKeys:
+        return self._keys
 
     def pairing(self, pairing: Pairing) -> None:
-        raise _unasked("pairing")
+        self.pairings.append(pairing)
+        self._hear()
 
     def proven(self, proof: Proof) -> None:
-        raise _unasked("proven")
+        self.proofs.append(proof)
+        self._hear()
 
     def lost(self, error: ProviderError) -> None:
-        raise _unasked("lost")
+        self.losses.append(error)
+        self._hear()
 
     def alive(self) -> None:
-        raise _unasked("alive")
+        """Nothing that a row waits for."""
 
     async def received(self, events: Sequence[Inbound]) -> None:
-        raise _unasked("received")
+        await trio.lowlevel.checkpoint()
+        if self.store_fails:
+            self.store_fails -= 1
+            raise StoreUnavailable("the suite says so")
+        self.events += events
+        self._hear()
 
     async def sent(self, provider_message_id: str) -> OutboundMessage | None:
-        raise _unasked("sent")
+        await trio.lowlevel.checkpoint()
+        return self.messages.get(provider_message_id)
 
     async def received_content(self, provider_message_id: str) -> Content | None:
-        raise _unasked("received_content")
+        await trio.lowlevel.checkpoint()
+        named = (getattr(event, "provider_message_id", None) for event in self.events)
+        found = (event for name, event in zip(named, self.events, strict=True) if name == provider_message_id)
+        return getattr(next(found, None), "content", None)
 
 
-def _unasked(what: str) -> AssertionError:
-    return AssertionError(f"a provider over HTTP has no use for the link's {what!r}")
+class HeldKeys(Keys):
+    """A session's keys, in memory."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[str, str], str] = {}
+
+    async def get(self, kind: str, names: Sequence[str]) -> dict[str, str]:
+        await trio.lowlevel.checkpoint()
+        return {name: self.held[kind, name] for name in names if (kind, name) in self.held}
+
+    async def set(self, values: Mapping[str, Mapping[str, str | None]]) -> None:
+        await trio.lowlevel.checkpoint()
+        for kind, named in values.items():
+            for name, value in named.items():
+                if value is None:
+                    self.held.pop((kind, name), None)
+                else:
+                    self.held[kind, name] = value
+
+    async def clear(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.held.clear()
 
 
 def message(content: Content = HOLA, to: Address = PHONE, **more: Any) -> OutboundMessage:
@@ -82,55 +157,73 @@ def message(content: Content = HOLA, to: Address = PHONE, **more: Any) -> Outbou
     )
 
 
-@dataclass(frozen=True)
-class World:
-    harness: Harness
-    peer: Peer
+class World(ABC):
+    """A session that can send, and the other side of it, for one row."""
+
     kind: ProviderKind
     connection: Connection
     heard: Heard
+    #: Somebody who has WhatsApp, and a group that the session is in.
+    person: Address = PHONE
+    group: Address = GROUP
 
-    def message(self, content: Content = HOLA, to: Address = PHONE, **more: Any) -> OutboundMessage:
-        return message(content, to, provider=self.harness.name, **more)
+    @property
+    @abstractmethod
+    def secrets(self) -> Sequence[str]:
+        """What must not be shown anywhere."""
+
+    def message(self, content: Content = HOLA, to: Address | None = None, **more: Any) -> OutboundMessage:
+        """One that was never sent before."""
+        named = {"message_id": MessageId(f"msg_{uuid.uuid4().hex}"), "provider": self.kind.name}
+        return message(content, to or self.person, **(named | more))
+
+    def new_id(self) -> str:
+        """An id, of the provider's, for something that comes in."""
+        return f"3A{uuid.uuid4().hex[:18].upper()}"
+
+    @abstractmethod
+    async def plan(self, *scripts: Script) -> None:
+        """Have the other side do this next, one after another."""
+
+    @abstractmethod
+    async def deliver(self, message: OutboundMessage) -> Accepted:
+        """Send *message*, which the other side takes; it has it under the id that comes back."""
+
+    @abstractmethod
+    async def taken(self) -> list[Any]:
+        """The sends that have reached the other side, each as that has it."""
+
+    @abstractmethod
+    async def hear(self, cause: Cause, state: MessageState | None = None) -> Inbound:
+        """The event that *cause* brings in; of a message of ours, the one that says *state*."""
+
+    @abstractmethod
+    async def contacts(self) -> int:
+        """How often the other side has been connected to."""
+
+    async def ready(self, content: Content) -> Content:
+        """*content* of the harness as it can be sent: files that it names are there."""
+        return content
+
+    async def noticed(self, provider_message_id: str, mark: Literal["read", "typing"]) -> None:
+        """Wait until the other side shows that a message was read, or that an answer is being written."""
+        await trio.lowlevel.checkpoint()
+
+    async def shown(self, accepted: Accepted) -> int:
+        """How often the recipient sees a message of ours (settlement `resend`)."""
+        raise AssertionError(f"{self.kind.name} takes a message once, says its `settlement`: who counts it?")
 
 
-@asynccontextmanager
-async def world(
-    harness: Harness, *, base_url: str | None = None, seconds: float = 5.0
-) -> AsyncIterator[World]:
-    heard = Heard()
-    async with serving() as peer, Pools() as pools:
-        kind = harness.kind(base_url or peer.url, pools, seconds=seconds)
-        async with kind.open(harness.session(), heard) as connection:
-            yield World(harness, peer, kind, connection, heard)
+async def until(look: Callable[[], Awaitable[object]]) -> None:
+    """Wait until *look*, at another process, finds something."""
+    with trio.fail_after(_PATIENCE):
+        while not await look():  # noqa: ASYNC110  no event of ours tells of it
+            await trio.sleep(0.01)
 
 
-@asynccontextmanager
-async def kind_of(harness: Harness) -> AsyncIterator[ProviderKind]:
-    """The kind alone: whoever touches the network fails."""
-    async with Pools() as pools:
-        yield harness.kind("http://127.0.0.1:1", pools, seconds=1.0)
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """A kind's webhooks, and the secret of the harness's session."""
-
-    kind: ProviderKind
-    webhooks: Webhooks
-    secret: str
-
-
-@asynccontextmanager
-async def hooks_of(harness: Harness) -> AsyncIterator[Hooks | None]:
-    """None for a kind that has no webhooks."""
-    async with kind_of(harness) as kind:
-        secret = kind.webhook_secret(harness.session())
-        if kind.webhooks is None:
-            yield None
-        else:
-            assert secret, "a session whose webhooks nobody can verify must not be let to connect"
-            yield Hooks(kind, kind.webhooks, secret)
+def says(event: Inbound, state: MessageState | None) -> bool:
+    """Whether *event* is a status with *state*; for None, whether it is no status."""
+    return event.state is state if isinstance(event, StatusUpdate) else state is None
 
 
 def fields_of(struct: type[msgspec.Struct]) -> list[str]:

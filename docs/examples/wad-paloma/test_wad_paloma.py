@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 from wad_paloma import Paloma, Section
 
-from wad.conformance import Harness, ProviderSuite
+from wad.conformance import HttpHarness, ProviderSuite
 from wad.conformance.peer import Received, Script, answering
 from wad.models import Credentials, Session, SessionId, WebhookRequest, utc_now
 from wad.providers.base import ProviderKind
@@ -19,7 +19,7 @@ KEY = "apikeyCANARY0123456789"
 SECRET = "webhooksecretCANARY0123456789"
 
 
-class PalomaHarness(Harness):
+class PalomaHarness(HttpHarness):
     """Its words on the wire."""
 
     name = "paloma"

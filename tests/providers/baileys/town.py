@@ -117,6 +117,7 @@ class Town:
     directory: Path
     allowed: tuple[str, ...] = ()
     facts: list[Fact] = field(default_factory=list)
+    presences: list[dict[str, Any]] = field(default_factory=list)  # what accounts' clients show of themselves
 
     def __post_init__(self) -> None:
         self._engine = MemoryEngine()
@@ -202,7 +203,13 @@ async def open_town(directory: Path, **config: Any) -> AsyncIterator[Town]:
     except NodeMissing as error:
         pytest.skip(str(error))
     keys = certificate(directory / "tls")
-    async with open_child([node.path, emulator], name="emulator") as whatsapp:
+    presences: list[dict[str, Any]] = []
+
+    async def told(event: str, args: dict[str, Any]) -> None:
+        if event == "presence":
+            presences.append(args)
+
+    async with open_child([node.path, emulator], name="emulator", on_event=told) as whatsapp:
         tls = {"certFile": str(keys.chain), "keyFile": str(keys.key)}
         network = await whatsapp.call("start", {"tls": tls, "dir": str(directory / "whatsapp")})
         yield Town(
@@ -214,4 +221,5 @@ async def open_town(directory: Path, **config: Any) -> AsyncIterator[Town]:
                 **config,
             ),
             directory,
+            presences=presences,
         )
