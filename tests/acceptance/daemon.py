@@ -73,6 +73,11 @@ class Daemon:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def public_url(self) -> str:
+        """Where providers reach it."""
+        return str(self.config["http"]["public_url"])
+
     def client(self, token: str = TOKEN, **more: Any) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {token}"}
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60, verify=NO_TLS, **more)
@@ -84,8 +89,8 @@ class Daemon:
         self.launch()
         await self.until_ready()
 
-    def launch(self) -> None:
-        """Start it, and return at once."""
+    def launch(self, **environ: str) -> None:
+        """Start it, with *environ* besides in this life, and return at once."""
         command = [sys.executable, "-m", "wad", "serve", "--config", str(self.config_file)]
         handed: list[int] = []
         if self._listener is not None:
@@ -93,7 +98,7 @@ class Daemon:
             command = [sys.executable, "-c", _HAND_OVER, str(handed[0]), *command]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=self._environ, pass_fds=handed
+                command, stdout=log, stderr=log, env=self._environ | environ, pass_fds=handed
             )
 
     async def until_ready(self, seconds: float = 60) -> None:

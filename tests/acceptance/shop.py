@@ -68,7 +68,7 @@ class Shop:
 
     async def listen(self) -> None:
         """Lead the number's webhooks to the session."""
-        url = f"{self.daemon.url}/webhooks/cloud_api/{self.session_id}"
+        url = f"{self.daemon.public_url}/webhooks/cloud_api/{self.session_id}"
         await self.here.control("POST", "/numbers", phoneNumberId=self.number, callbackUrl=url)
 
     # --- asking -----------------------------------------------------------------------------------

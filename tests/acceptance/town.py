@@ -115,11 +115,11 @@ class Town:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def ledger(self, kind: str, **fields: str) -> list[dict[str, Any]]:
-        """The network's own record, of one kind, where its *fields* are these."""
+    async def ledger(self, kind: str, *, after: int = 0, **fields: str) -> list[dict[str, Any]]:
+        """The network's own record, of one kind, where its *fields* are these: what stands behind entry *after*."""
         entries: list[dict[str, Any]] = []
         while True:
-            after = entries[-1]["n"] if entries else 0
+            after = entries[-1]["n"] if entries else after
             answer = await self.client.get(
                 f"{self.sandbox_url}/_sandbox/ledger",
                 params={"kind": kind, "after": after, "limit": 1000, **fields},

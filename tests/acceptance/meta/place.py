@@ -38,7 +38,7 @@ class MetaShop(Shop):
 
     @property
     def webhook(self) -> str:
-        return f"{self.daemon.url}/webhooks/{self.provider}/{self.session_id}"
+        return f"{self.daemon.public_url}/webhooks/{self.provider}/{self.session_id}"
 
     async def arrived(self, count: int = 1) -> list[dict[str, Any]]:
         """What came in, oldest first, once it is so much."""

@@ -33,7 +33,7 @@ class TwilioShop(Shop):
 
     @property
     def webhook(self) -> str:
-        return f"{self.daemon.url}/webhooks/twilio/{self.session_id}"
+        return f"{self.daemon.public_url}/webhooks/twilio/{self.session_id}"
 
     async def make(self, **more: Any) -> None:
         await self.put(accountSid=self.account, authToken=self.token)
