@@ -1,5 +1,6 @@
 """Lanes decide who goes next; workers run them side by side."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from math import inf
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from wad.actors.lanes import Lanes, Workers
+from wad.actors.lanes import PATIENCE, Lanes, Workers
 from wad.models import ChatId, MessageId, Pending, Priority
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -64,7 +65,7 @@ def test_a_held_head_keeps_its_chat_in_order() -> None:
     assert head is not None
     lanes.again(head, 5.0, hold=True)
     assert drain(lanes, 4.9) == ["b1"]
-    assert lanes.wake_at() == 5.0
+    assert lanes.wake_at(4.9) == 5.0
     assert drain(lanes, 5.0) == ["a1", "a2"]
 
 
@@ -100,7 +101,7 @@ def test_a_removed_item_is_never_taken() -> None:
     lanes.remove(MessageId("later"))
     assert drain(lanes, 2.0) == ["a2"]
     assert len(lanes) == 0
-    assert lanes.wake_at() == inf
+    assert lanes.wake_at(2.0) == inf
 
 
 def test_adding_twice_changes_nothing() -> None:
@@ -134,8 +135,8 @@ def test_every_item_is_taken_in_the_end_and_in_order(asked: list[tuple[str, Prio
     while len(lanes):
         taken = lanes.take(now)
         if taken is None:
-            assert now < lanes.wake_at() < inf
-            now = lanes.wake_at()
+            assert now < lanes.wake_at(now) < inf
+            now = lanes.wake_at(now)
             continue
         due, end = fate[taken.message_id]
         if end == "done":
@@ -152,6 +153,70 @@ def test_every_item_is_taken_in_the_end_and_in_order(asked: list[tuple[str, Prio
                 p.seq for p in finished if (p.chat, p.priority) == (chat, priority) and p.message_id in plain
             ]
             assert order == sorted(order)
+
+
+@given(
+    st.lists(st.sampled_from(list(Priority)), min_size=30, max_size=200),
+    st.lists(st.integers(0, 3), min_size=30, max_size=200),
+)
+def test_nobody_starves(arriving: list[Priority], arrivals: list[int]) -> None:
+    """Whoever could go is passed over `PATIENCE` times in a row, and once more for each other one as impatient.
+
+    Whatever keeps coming, and also within one chat: a third of the chats are the same one.
+    """
+    lanes, seq, passed = Lanes(), 0, dict.fromkeys(Priority, 0)
+    for count in arrivals:
+        for _ in range(count):
+            seq += 1
+            chat = "ana" if seq % 3 == 0 else f"chat-{seq}"
+            lanes.add(item(str(seq), chat, seq, arriving[seq % len(arriving)]))
+        waiting = {each.priority for each in lanes.items()}
+        taken = lanes.take(0.0)
+        if taken is None:
+            continue
+        for priority in waiting:
+            passed[priority] = 0 if priority is taken.priority else passed[priority] + 1
+            assert passed[priority] <= PATIENCE + 1
+        lanes.done(taken)
+
+
+def test_a_stream_of_replies_lets_each_of_the_others_through_once_in_ten_turns() -> None:
+    """Nine replies go, then a normal message and one of bulk; eight of ten turns are the replies' own."""
+    lanes = Lanes()
+    for seq in range(100):
+        lanes.add(item(f"reply-{seq}", f"r{seq}", seq, Priority.REPLY))
+        lanes.add(item(f"normal-{seq}", f"n{seq}", 1000 + seq, Priority.NORMAL))
+        lanes.add(item(f"bulk-{seq}", f"b{seq}", 2000 + seq, Priority.BULK))
+    turns = [name.split("-")[0] for name in drain(lanes)]
+    assert turns[:12] == ["reply"] * 9 + ["normal", "bulk", "reply"]
+    assert Counter(turns[:110]) == {"reply": 89, "normal": 11, "bulk": 10}
+
+
+def test_a_number_that_may_not_send_holds_no_other() -> None:
+    """Each number of a session has its own queues: what waits for one is not even looked at."""
+    lanes = Lanes()
+    for seq in range(4):
+        lanes.add(item(f"slow-{seq}", f"100/ana-{seq}", seq, Priority.REPLY))
+        lanes.add(item(f"quick-{seq}", f"200/ana-{seq}", 10 + seq, Priority.BULK))
+    waits = {"100": 7.0, "200": 0.0}
+    assert [lanes.take(1.0, waits.__getitem__) for _ in range(5)][-1] is None
+    assert lanes.wake_at(1.0, waits.__getitem__) == 8.0
+    assert drain(lanes, 8.0) == ["slow-0", "slow-1", "slow-2", "slow-3"]
+
+
+def test_numbers_that_may_send_take_turns() -> None:
+    """Whatever their priorities: each has a rate of its own, and neither is slower for the other."""
+    lanes = Lanes()
+    for seq in range(3):
+        lanes.add(item(f"a{seq}", f"100/ana-{seq}", seq, Priority.BULK))
+        lanes.add(item(f"b{seq}", f"200/ana-{seq}", 10 + seq, Priority.REPLY))
+    assert drain(lanes) == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+def test_a_slash_in_a_groups_id_is_no_number() -> None:
+    """Meta's ids of groups are base64, which has slashes."""
+    assert item("a", "Y2FwaV9/ncm91cDox").number == ""
+    assert item("a", "106540352242922/+5215512345678").number == "106540352242922"
 
 
 # --- workers --------------------------------------------------------------------------------------

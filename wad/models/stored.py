@@ -23,6 +23,13 @@ class Pending(msgspec.Struct, frozen=True):
     due_at: datetime | None = None
     may_move: bool = True  # to another session of its shop: the row knows
 
+    @property
+    def number(self) -> str:
+        """The id of the session's number that its lane is of; "" where it has but one, or none is known yet."""
+        number, slash, _ = self.chat.partition("/")
+        # A group's id may have a slash: Meta's are base64. Its numbers' ids are digits.
+        return number if slash and number.isdigit() else ""
+
 
 class Bulk(msgspec.Struct, frozen=True):
     """What a caller called its messages, of one shop, when the first of them came. A bulk itself is its messages."""
