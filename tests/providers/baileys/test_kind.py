@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from wad.models import Address, Content
 from wad.providers.baileys.connection import wire_name
 from wad.providers.baileys.kind import Baileys, BaileysConfig
 from wad.providers.place import Place
@@ -22,25 +21,10 @@ async def kind(tmp_path: Path) -> AsyncIterator[Baileys]:
         yield Baileys(BaileysConfig(), Place(pools=pools, data_dir=tmp_path))
 
 
-async def test_there_are_no_credentials(kind: Baileys):
-    assert kind.check_credentials({}) == []
-    assert [error.pointer for error in kind.check_credentials({"accessToken": "x"})] == [
-        "/credentials/accessToken"
-    ]
-
-
 async def test_nothing_runs_and_nothing_is_written_before_a_session_connects(kind: Baileys, tmp_path: Path):
     """Ten thousand sessions of other providers need no Node."""
     async with kind.running():
         assert kind.bridges.pids == {}
-
-
-async def test_it_refuses_what_it_cannot_send(kind: Baileys):
-    content: Content = {"type": "text", "text": {"body": "x" * 70_000}}
-
-    assert [error.pointer for error in kind.check_send(Address(phone="+5215512345678"), content)] == [
-        "/text/body"
-    ]
 
 
 @pytest.mark.parametrize(("written", "version"), [("2.3000.1043857760", (2, 3000, 1043857760)), (None, None)])

@@ -10,7 +10,7 @@ import pytest
 
 from tests.providers.baileys.town import ANA, SHOP, Life, Town, needs_node, open_town, until
 from wad.events import BridgeEnded, BridgeStarted
-from wad.models import Address, SessionId, SessionState
+from wad.models import SessionId, SessionState
 
 pytestmark = needs_node
 
@@ -52,16 +52,6 @@ async def test_a_message_reaches_its_person_and_comes_back_as_delivered_and_read
     assert read.error is None
 
 
-async def test_a_message_comes_in_from_a_person_known_by_number(town: Town, life: Life):
-    await town.pair(life)
-
-    await town.say({"text": "buenas"})
-    [item] = await life.received()
-
-    assert item.event.content == text("buenas")
-    assert (item.event.sender.phone, item.event.chat) == (f"+{ANA}", f"+{ANA}")
-
-
 async def test_a_session_comes_back_by_its_stored_keys(town: Town):
     async with town.daemon() as first:
         await town.pair(first)
@@ -95,11 +85,3 @@ async def test_a_number_that_nobody_has_fails_and_does_not_vanish(town: Town, li
 
     assert failed.error is not None
     assert failed.error.code == "recipient_not_on_whatsapp"
-
-
-async def test_a_person_can_be_written_to_by_jid(town: Town, life: Life):
-    await town.pair(life)
-
-    sent = await life.send(text("hola"), Address(jid=f"{ANA}@s.whatsapp.net"))
-
-    await town.heard(await life.message(sent.message_id, "accepted", "sent", "delivered"))

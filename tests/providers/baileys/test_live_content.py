@@ -259,19 +259,6 @@ async def test_a_group_that_it_is_not_in_is_unknown(town: Town, life: Life):
         await life.sessions.calls.group(SHOP_ID, "120363000000000001@g.us")
 
 
-async def test_a_message_is_marked_read_and_typing_is_shown(town: Town, life: Life):
-    said = await town.say({"text": "¿están?"})
-    [item] = await life.received()
-
-    await life.sessions.calls.mark_read(SHOP_ID, item.message_id, typing=True)
-
-    async def read() -> bool:
-        entries = (await town.whatsapp.call("ledger"))["entries"]
-        return any(entry["id"] == said and entry["read"] for entry in entries)
-
-    await until(read)
-
-
 async def test_what_the_owner_writes_on_the_phone_is_an_event_and_no_message(town: Town, life: Life):
     await town.say({"text": "desde el móvil"}, sender=SHOP, to=ANA)
     await town.say({"text": "gracias"})

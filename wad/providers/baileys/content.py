@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from wad.errors import FieldError, NotSupported
+from wad.errors import FieldError
 from wad.models import Address, Content, MessageId
 from wad.providers.baileys.jids import Key, jid_of_phone
 from wad.providers.baileys.vcards import vcard
@@ -159,10 +159,8 @@ _GROUP_ID: Final = re.compile(r"[0-9]+(-[0-9]+)?@g\.us")
 _NO_USER_ID: Final = "is not known to WhatsApp Web: a phone number or a JID is needed"
 
 
-def check_send(provider: str, to: Address, content: Content) -> list[FieldError]:
+def check_send(to: Address, content: Content) -> list[FieldError]:
     kind = content["type"]
-    if kind not in CAPABILITIES.content_types:
-        raise NotSupported(provider, kind)
     return [*_check_address(to), *_check_content(kind, content[kind])]
 
 

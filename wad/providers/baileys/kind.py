@@ -86,7 +86,7 @@ class Baileys(ProviderKind):
         ]
 
     def check_send(self, to: Address, content: Content) -> list[FieldError]:
-        return contents.check_send(self.name, to, content)
+        return contents.check_send(to, content)
 
     @asynccontextmanager
     async def open(self, session: Session, link: Link) -> AsyncIterator[Connection]:
