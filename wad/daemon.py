@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -25,7 +25,7 @@ from wad.actors.services import Limits, Pace, Services
 from wad.config import Config, ConfigError, HttpProvider, ProviderSection
 from wad.config.balancing import ShopPolicy
 from wad.content import parse_reply
-from wad.errors import FieldError, InvalidRequest, NotSupported
+from wad.errors import FieldError, InvalidRequest, NotSupported, StoreUnavailable
 from wad.events import Events
 from wad.flow.client import open_flow_client
 from wad.flow.delivery import FlowDefaults, Flows
@@ -44,7 +44,7 @@ from wad.providers.http import Pools
 from wad.providers.place import Place
 from wad.providers.registry import installed
 from wad.secrets import Vault
-from wad.store.open import open_store
+from wad.store.open import store_at
 from wad.store.spool import Spool, open_spool
 from wad.store.store import Retention, Store
 from wad.supervisor.balancer import Policy
@@ -57,6 +57,8 @@ log: Final = logging.getLogger("wad.daemon")
 #: Seconds between words to systemd while starting or stopping takes its time, and what each one asks for.
 _PROGRESS_EVERY: Final = 5.0
 _PROGRESS_EXTENDS: Final = 30.0
+#: Seconds between two tries to reach a store that is away at the start.
+_REACH_AGAIN: Final = 1.0
 _DAY: Final = 86400.0
 #: Whom rules answer: a person.
 _SOMEBODY: Final = Address(phone="+5215512345678")
@@ -85,12 +87,12 @@ async def serve(
     reloading = Reloading(reload, flows, notifier)
     async with (
         _process(stop, notifier, reloading),
-        open_store(
+        store_at(
             config.store.url.get_secret_value(),
             database=config.store.database,
             data_dir=config.store.data_dir,
             vault=_vault(config),
-        ) as store,
+        ) as (store, reach),
         _open_spool(config) as spool,
         _open_events(store) as (events, stream),
         _open_sessions(config, store, spool, flows, events) as sessions,
@@ -108,7 +110,7 @@ async def serve(
             )
         )
         reloading.app, reloading.sessions = app, sessions
-        if not await _restore(sessions, notifier, stop):
+        if not await _restore(partial(_reach, reach, config.store.wait, notifier), sessions, notifier, stop):
             return
         _check_rules(flows.rules, sessions)
         serving.start_soon(_look_after, sessions, config, stop)
@@ -118,7 +120,29 @@ async def serve(
     log.info("stopped")
 
 
-async def _restore(sessions: Sessions, notifier: Notifier, stop: trio.Event) -> bool:
+async def _reach(reach: Callable[[], Awaitable[None]], seconds: float, notifier: Notifier) -> None:
+    """Reach the store, waiting for one that is away. Meanwhile /readyz says so, and everybody else gets a 503.
+
+    Raises StoreUnavailable once *seconds* are over.
+    """
+    give_up_at = trio.current_time() + seconds
+    told = False
+    while True:
+        try:
+            return await reach()
+        except StoreUnavailable as error:
+            if trio.current_time() + _REACH_AGAIN > give_up_at:
+                raise
+            if not told:
+                log.warning("store_away", extra={"operation": "start", "detail": error.detail})
+            told = True
+        notifier.status("waiting for the store")
+        await trio.sleep(_REACH_AGAIN)
+
+
+async def _restore(
+    reach: Callable[[], Awaitable[None]], sessions: Sessions, notifier: Notifier, stop: trio.Event
+) -> bool:
     """Bring the sessions back, telling systemd how far it is; False where a signal ended it."""
     async with trio.open_nursery() as nursery:
 
@@ -129,12 +153,13 @@ async def _restore(sessions: Sessions, notifier: Notifier, stop: trio.Event) -> 
         async def tell() -> None:
             while True:
                 await trio.sleep(_PROGRESS_EVERY)
-                progress = sessions.progress
-                notifier.status(f"restored {progress.restored} of {progress.of} sessions")
                 notifier.extend(_PROGRESS_EXTENDS)
+                if (progress := sessions.progress).of:
+                    notifier.status(f"restored {progress.restored} of {progress.of} sessions")
 
         nursery.start_soon(give_up)
         nursery.start_soon(tell)
+        await reach()
         with _here_to_stay():
             await sessions.restore()
         nursery.cancel_scope.cancel()

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import trio
 
-from tests.acceptance.daemon import crashes
+from tests.acceptance.daemon import Daemon, crashes
 from tests.acceptance.shop import Shop, a_phone, shop, until, walk
 from tests.acceptance.town import all_messages, running, town
 from tests.store.secantus import Secantus, is_installed
@@ -166,8 +166,10 @@ async def test_what_customers_write_meanwhile_waits_on_disk(tmp_path: Path) -> N
                 what="refused",
             )
             daemon.kill()
+            daemon.launch()
+            await _check_waiting(daemon)
             await trio.to_thread.run_sync(mongo.start)
-            await daemon.start()
+            await daemon.until_ready()
             assert len(daemon.logged("spool_found")) == 1
             await until(its.sends, lambda sends: len(sends) >= len(written), what="every answer")
             await here.until_quiet()
@@ -182,6 +184,24 @@ async def test_what_customers_write_meanwhile_waits_on_disk(tmp_path: Path) -> N
             assert crashes(await daemon.metrics()) == 0
     finally:
         mongo.stop()
+
+
+async def _check_waiting(daemon: Daemon) -> None:
+    """A start that finds no MongoDB waits for it, says so, and refuses what it cannot keep."""
+    async with daemon.client() as client:
+
+        async def status() -> str:
+            try:
+                return str((await client.get("/readyz")).json()["status"])
+            except httpx.TransportError:
+                return "not listening"
+
+        await until(status, lambda status: status == "no_store", what="what it waits for")
+        assert (await client.get("/healthz")).status_code == 200
+        for method, path in (("GET", "/api/whatsapp/sessions"), ("POST", "/webhooks/cloud_api")):
+            refused = await client.request(method, path)
+            assert (refused.status_code, "Retry-After" in refused.headers) == (503, True), refused.text
+        assert (await daemon.metrics())["wad_store_up"] == 0
 
 
 async def _on_the_wire(its: Shop) -> Counter[str]:

@@ -68,8 +68,9 @@ def test_a_store_in_use_is_one_line_and_78(running: Running, elsewhere: Path):
 
 
 def test_a_mongodb_that_does_not_answer_is_75(elsewhere: Path):
-    """The next try may find it: a service manager is to try again."""
+    """Once it has been waited for: the next start may find it, and a service manager is to try again."""
     env = environment(
+        WAD_STORE__WAIT="100ms",
         WAD_HTTP__BIND='["127.0.0.1:0"]',
         WAD_STORE__URL="mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100",
         WAD_SECRETS__MASTER_KEY="A" * 43 + "=",

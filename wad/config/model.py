@@ -114,6 +114,7 @@ class Store(Section):
     database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,63}$")] = "wad"
     data_dir: Path = Path("var")
     spool_max_size: Annotated[Size, Field(ge=1)] = 1 << 30  # bytes
+    wait: Duration = 90  # for a MongoDB that is away at the start; then wad ends, with 75
 
     @property
     def kind(self) -> Literal["embedded", "memory", "mongodb"]:

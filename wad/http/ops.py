@@ -48,14 +48,12 @@ async def readyz(api: Api, _: Exchange) -> Answer:
 async def _status(api: Api) -> str:
     if api.draining():
         return "draining"
-    if not api.restored():
-        return "starting"
     with trio.move_on_after(_PING):
         try:
             await api.store.ping()
         except StoreUnavailable:
             return "no_store"
-        return "ready"
+        return "ready" if api.restored() else "starting"
     return "no_store"
 
 

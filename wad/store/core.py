@@ -48,7 +48,9 @@ class _Outage:
 class Core:
     """An engine, a vault, and the way to reach them."""
 
-    def __init__(self, engine: Engine, vault: Vault) -> None:
+    def __init__(self, engine: Engine, vault: Vault, *, reached: trio.Event | None = None) -> None:
+        """*reached* is set once the engine has been checked: nothing is asked of it before. None: it has been."""
+        self._reached = reached
         self._engine = engine
         self._vault = vault
         self._committing = GroupCommit(engine)
@@ -148,6 +150,10 @@ class Core:
         await self._commit(())
 
     async def _call(self, operation: str, call: Callable[[], Awaitable[T]], outage: _Outage) -> T:
+        if self._reached is not None and not self._reached.is_set():
+            if not self._is_patient:
+                raise StoreUnavailable("the store has not been reached yet")
+            await self._reached.wait()
         wait = _FIRST_WAIT
         while True:
             started = trio.current_time()

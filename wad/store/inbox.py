@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+import trio
 
 from wad.errors import StoreUnavailable
 from wad.models import InboundMessage, InboxItem, Pending, new_rev
@@ -22,8 +23,8 @@ _LOOKED_THROUGH: Final = 20
 class InboxStore(Core):
     """Adds events once each, and moves them."""
 
-    def __init__(self, engine: Engine, vault: Vault) -> None:
-        super().__init__(engine, vault)
+    def __init__(self, engine: Engine, vault: Vault, *, reached: trio.Event | None = None) -> None:
+        super().__init__(engine, vault, reached=reached)
         #: What would erase the rows whose insert failed, by session and dedupe key: they may be there.
         self._lost: dict[tuple[str, str], list[Delete]] = {}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,17 +29,36 @@ async def open_store(
 
     Raises `WrongMasterKey` or `StoreUnusable` where waiting will not help, `StoreUnavailable` where it may.
     """
-    engine = await _engine(url, database, data_dir)
-    store = Store(engine, vault)
-    try:
-        await engine.ping()
-        await engine.prepare([META])
-        await _check_schema(engine)
-        await engine.prepare(TABLES)
-        await _check_master(engine, vault)
+    async with store_at(url, database=database, data_dir=data_dir, vault=vault) as (store, reach):
+        await reach()
         yield store
+
+
+@asynccontextmanager
+async def store_at(
+    url: str, *, database: str, data_dir: Path, vault: Vault
+) -> AsyncIterator[tuple[Store, Callable[[], Awaitable[None]]]]:
+    """As `open_store`, for who has to live while the store is away: and what reaches it, to be called until it does.
+
+    Until then every operation of the store raises `StoreUnavailable`, and a patient one waits. Reaching it raises what
+    `open_store` raises, and may be repeated.
+    """
+    engine = await _engine(url, database, data_dir)
+    reached = trio.Event()
+    store = Store(engine, vault, reached=reached)
+    try:
+        yield store, partial(_reach, engine, vault, reached)
     finally:
         await store.close()
+
+
+async def _reach(engine: Engine, vault: Vault, reached: trio.Event) -> None:
+    await engine.ping()
+    await engine.prepare([META])
+    await _check_schema(engine)
+    await engine.prepare(TABLES)
+    await _check_master(engine, vault)
+    reached.set()
 
 
 async def _engine(url: str, database: str, data_dir: Path) -> Engine:
