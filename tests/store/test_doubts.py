@@ -10,6 +10,7 @@ from wad.errors import StoreUnavailable
 from wad.models import MessageQuery, MessageState, utc_now
 from wad.secrets import Vault
 from wad.store import doubts
+from wad.store.base import Delete, Insert
 from wad.store.doubts import SETTLED_AFTER, Doubts
 from wad.store.memory import MemoryEngine
 from wad.store.store import Store
@@ -168,6 +169,34 @@ async def test_an_event_that_was_refused_is_new_when_its_provider_sends_it_again
         await store.add_inbox([an_item(provider_id="wamid.1")])
     engine.fault = None
     assert [pending.message_id for pending in await store.open_inbox("s1")] == [first.message_id]
+    assert await store.add_inbox([second]) == [True]
+    assert stored(engine, "inbox") == {second.message_id}
+    assert await store.add_inbox([an_item(provider_id="wamid.1")]) == [False]
+
+
+async def test_an_event_that_arrives_after_its_erasure_is_not_in_the_way(
+    autojump_clock, engine, store, monkeypatch
+):
+    """A stalled server works off its socket buffer in the middle of the redelivery, which is new all the same."""
+    first, second = an_item(provider_id="wamid.1"), an_item(provider_id="wamid.1")
+    sent: list[Insert] = []
+    write = engine.write
+
+    async def stalled(writes):
+        sent.extend(writes)
+        raise StoreUnavailable("timed out")
+
+    async def late(writes):
+        erasures = [each for each in writes if isinstance(each, Delete)]
+        await write(erasures)
+        if sent:
+            await write([sent.pop()])
+        return [None] * len(erasures) + await write(writes[len(erasures) :])
+
+    monkeypatch.setattr(engine, "write", stalled)
+    with pytest.raises(StoreUnavailable):
+        await store.add_inbox([first])
+    monkeypatch.setattr(engine, "write", late)
     assert await store.add_inbox([second]) == [True]
     assert stored(engine, "inbox") == {second.message_id}
     assert await store.add_inbox([an_item(provider_id="wamid.1")]) == [False]

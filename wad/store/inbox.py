@@ -12,7 +12,7 @@ from wad.errors import StoreUnavailable
 from wad.models import InboundMessage, InboxItem, Pending, new_rev
 from wad.secrets import Vault
 from wad.store import records
-from wad.store.base import Delete, Engine, Insert, Query, Row, Update, Where
+from wad.store.base import Delete, Engine, Insert, Query, Result, Row, Update, Where
 from wad.store.core import Core, check_revs
 from wad.store.doubts import MAX_DOUBTS
 
@@ -35,21 +35,43 @@ class InboxStore(Core):
         is the new one that stands, and new it is; if nobody does, the old one is in `open_inbox`.
         """
         await self._need_keys(item.session_id for item in items)
-        inserts = [Insert("inbox", records.inbox_row(_with_rev(item), self._vault)) for item in items]
-        keys = [(insert.row["sessionId"], insert.row["dedupeKey"]) for insert in inserts]
-        lost = [erasure for key in keys for erasure in self._lost.get(key, ())] if self._lost else []
+        rows = [records.inbox_row(_with_rev(item), self._vault) for item in items]
+        fresh = [False] * len(rows)
+        missing = list(range(len(rows)))
+        while missing:
+            taken = await self._insert_inbox([rows[at] for at in missing])
+            for at, index in zip(missing, taken, strict=True):
+                fresh[at] = index is None
+            missing = [at for at in missing if not fresh[at] and await self._is_lost(rows[at])]
+        if self._lost:
+            for row in rows:
+                self._lost.pop(_key(row), None)
+        return fresh
+
+    async def _insert_inbox(self, rows: Sequence[Row]) -> list[Result]:
+        lost = [erasure for row in rows for erasure in self._lost.get(_key(row), ())] if self._lost else []
         try:
-            results = await self._write([*lost, *inserts])
+            results = await self._write([*lost, *(Insert("inbox", row) for row in rows)])
         except StoreUnavailable:
-            for key, insert in zip(keys, inserts, strict=True):
-                where = {"messageId": insert.row["messageId"], "rev": insert.row["rev"]}
-                self._lost.setdefault(key, []).append(Delete("inbox", where))
+            for row in rows:
+                where = {"messageId": row["messageId"], "rev": row["rev"]}
+                self._lost.setdefault(_key(row), []).append(Delete("inbox", where))
             while len(self._lost) > MAX_DOUBTS:
                 self._lost.pop(next(iter(self._lost)))
             raise
-        for key in keys if self._lost else ():
-            self._lost.pop(key, None)
-        return [taken is None for taken in results[len(lost) :]]
+        return results[len(lost) :]
+
+    async def _is_lost(self, row: Row) -> bool:
+        """Whether what is in the way of *row* is one whose insert failed, and that arrived after its erasure.
+
+        A server that stood still may work off its socket buffer late; and an insert may fail while this one waits.
+        """
+        lost = self._lost.get(_key(row))
+        if not lost:
+            return False
+        where = {"sessionId": row["sessionId"], "dedupeKey": row["dedupeKey"]}
+        standing = await self._find(Query(table="inbox", where=where, columns=("messageId", "rev")))
+        return any(erasure.where in standing for erasure in lost)
 
     async def inbox_item(self, message_id: str) -> InboxItem | None:
         return await self._one_inbox({"messageId": message_id})
@@ -104,6 +126,10 @@ class InboxStore(Core):
     async def _inbox_of(self, rows: Sequence[Row]) -> list[InboxItem]:
         await self._learn_keys(row["sessionId"] for row in rows)
         return [records.inbox_of(row, self._vault) for row in rows]
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return row["sessionId"], row["dedupeKey"]
 
 
 def _with_rev(item: InboxItem) -> InboxItem:
