@@ -1,6 +1,7 @@
 """Sessions: created, restored, kept alive, and each one's trouble its own."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import trio
@@ -26,6 +27,7 @@ from wad.store.store import Retention
 from wad.supervisor.policy import RestartPolicy
 from wad.supervisor.sending import Sent
 from wad.supervisor.sessions import NewSession
+from wad.supervisor.upkeep import EXPIRE_EVERY
 
 
 async def test_a_session_is_connected_on_proof_alone(autojump_clock: MockClock) -> None:
@@ -417,6 +419,21 @@ async def test_a_message_expires_also_while_nobody_may_send(autojump_clock: Mock
         assert await state_of(house, overdue) is MessageState.EXPIRED
         assert await state_of(house, kept) is MessageState.QUEUED
         assert sessions.status(SessionId("shop")).queue.depth == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_on_the_wire_does_not_expire(autojump_clock: MockClock) -> None:
+    """The session may send no more, and the end of a message comes before its provider's slow answer: which counts."""
+    house = House()
+    house.world.latency = 35.0
+    async with house.run() as sessions, trio.open_nursery() as nursery:
+        nursery.start_soon(sessions.look_after, Retention())
+        await shop(sessions)
+        await trio.sleep_until(EXPIRE_EVERY - 10)
+        sent = await sessions.messages.send(draft(expires_at=now() + timedelta(seconds=5)))
+        nursery.start_soon(partial(sessions.disconnect, SessionId("shop"), wait=60))
+        await trio.sleep_until(EXPIRE_EVERY + 60)
+        assert await state_of(house, sent) is MessageState.ACCEPTED
         nursery.cancel_scope.cancel()
 
 

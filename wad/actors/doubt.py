@@ -85,7 +85,7 @@ class Doubt:
 
         For its turn past its `expiresAt`, or for proof past its window. What is to be looked for, or sent again, waits on.
         """
-        if not message.is_open:
+        if not message.is_open or message.state is MessageState.SENDING:  # on the wire: its answer decides
             return None
         if message.state is not MessageState.UNKNOWN:
             return self.expired(message, now) if message.expires_at <= now else None
