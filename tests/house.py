@@ -19,6 +19,7 @@ from wad.flow.delivery import FlowDefaults, Flows
 from wad.models import Address, Content, Credentials, Session, SessionId, Settings
 from wad.providers.base import ProviderKind
 from wad.secrets import Vault
+from wad.store.files import Files
 from wad.store.memory import MemoryEngine
 from wad.store.spool import Spool
 from wad.store.store import Store
@@ -57,16 +58,24 @@ class House:
     def store(self) -> Store:
         return Store(self._engine, Vault(self._master))
 
+    def files(self, vault: Vault) -> Files | None:
+        """Where customers' files are kept; None: with their provider alone."""
+        return None
+
     @asynccontextmanager
     async def run(self, *, grace: float = 35.0) -> AsyncIterator[Sessions]:
         """One life of the daemon; `die` ends it, wherever it is."""
-        store = self.store()
+        vault = Vault(self._master)
+        store = Store(self._engine, vault)
+        if (files := self.files(vault)) is not None:
+            await files.load()
         events = Events()
         events.subscribe(self.facts.append)
         services = Services(
             store=store,
             patient=store.patient(),
             spool=self.spool,
+            files=files,
             events=events,
             flows=self.flows,
             limits=self.limits,

@@ -38,10 +38,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "providers": WORDS | {"node", "config.model", "config.section"},  # each has its own, and is made of it
     "flow": WORDS | {"validation", "guard"},
     # --- the inside
-    "actors": WORDS | {"providers.base", "store.spool", "store.store", "flow"},
+    "actors": WORDS | {"providers.base", "store.files", "store.spool", "store.store", "flow"},
     "supervisor": WORDS
     | {"actors", "content", "gauges", "providers.base", "providers.management", "flow.event"}
-    | {"store.spool", "store.store"},
+    | {"store.files", "store.spool", "store.store"},
     "http": WORDS
     | {"supervisor", "content", "validation", "config", "store.store", "flow.event"}
     | {"providers.base", "providers.management"},
@@ -92,6 +92,7 @@ INSIDE: dict[str, set[str]] = {
     "store.sql": {"store.base"},
     "store.sqlite": {"store.base", "store.sql", "store.threads"},
     "store.spool": {"store.base", "store.commit", "store.sqlite", "store.tables"},
+    "store.files": {"store.base"},
     "store.mongo": {"store.base", "store.mongo_errors", "store.threads"},
     "actors.breaker": set(),
     "actors.limiter": set(),
@@ -111,6 +112,7 @@ LIBRARIES: dict[str, set[str]] = {
     "structlog": {"log"},
     "click": {"cli"},
     "twilio": {"providers.twilio"},
+    "filetype": {"actors.filetypes"},
     "cryptography": {"secrets", "sandbox.web.certificate"},
     "asyncio": set(),
 }
@@ -122,6 +124,7 @@ SYNCHRONOUS = (
     "events",
     "content",
     "actors.breaker",
+    "actors.filetypes",
     "actors.limiter",
     "supervisor.policy",
     "supervisor.balancer",

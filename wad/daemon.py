@@ -44,6 +44,7 @@ from wad.providers.http import Pools
 from wad.providers.place import Place
 from wad.providers.registry import installed
 from wad.secrets import Vault
+from wad.store.files import Files, open_files
 from wad.store.open import store_at
 from wad.store.spool import Spool, open_spool
 from wad.store.store import Retention, Store
@@ -85,17 +86,18 @@ async def serve(
     stop = trio.Event()
     sockets = _listen(config)
     reloading = Reloading(reload, flows, notifier)
+    vault = _vault(config)
     async with (
         _process(stop, notifier, reloading),
         store_at(
             config.store.url.get_secret_value(),
             database=config.store.database,
             data_dir=config.store.data_dir,
-            vault=_vault(config),
+            vault=vault,
         ) as (store, reach),
         _open_spool(config) as spool,
         _open_events(store) as (events, stream),
-        _open_sessions(config, store, spool, flows, events) as sessions,
+        _open_sessions(config, store, spool, flows, events, files=await _files(config, vault)) as sessions,
         _open_app(config, store, sessions, events, stream) as app,
         trio.open_nursery() as serving,
     ):
@@ -231,6 +233,15 @@ async def _open_spool(config: Config) -> AsyncIterator[Spool | None]:
         yield spool
 
 
+async def _files(config: Config, vault: Vault) -> Files | None:
+    """Where customers' files are kept, by the data keys that the store's *vault* knows. The memory store keeps none."""
+    if config.store.kind == "memory":
+        return None
+    files = open_files(config.store.data_dir, vault, max_disk=config.media.max_disk)
+    await files.load()
+    return files
+
+
 @asynccontextmanager
 async def _open_events(store: Store) -> AsyncIterator[tuple[Events, EventStream]]:
     """The facts, and who writes them down for listeners: until the last send in hand has its result."""
@@ -244,7 +255,7 @@ async def _open_events(store: Store) -> AsyncIterator[tuple[Events, EventStream]
 
 @asynccontextmanager
 async def _open_sessions(
-    config: Config, store: Store, spool: Spool | None, flows: Flows, events: Events
+    config: Config, store: Store, spool: Spool | None, flows: Flows, events: Events, *, files: Files | None
 ) -> AsyncIterator[Sessions]:
     """The sessions, with all that their actors share."""
     found = installed()
@@ -262,12 +273,14 @@ async def _open_sessions(
             store=store,
             patient=store.patient(),
             spool=spool,
+            files=files,
             events=events,
             flows=flows,
             limits=_limits(config),
             paces={name: _pace(section) for name, section in sections.items()},
             node=config.node.id,
             connecting=trio.CapacityLimiter(config.supervisor.restore_concurrency),
+            fetching=trio.CapacityLimiter(config.media.concurrency),
         )
         place = Place(
             pools=pools,
@@ -402,6 +415,9 @@ def _limits(config: Config) -> Limits:
         max_attempts=limits.retry.max_attempts,
         settle_window=timedelta(seconds=limits.settle_window),
         flow_window=timedelta(seconds=config.flow.max_age),
+        fetch=config.media.fetch,
+        file_size=config.media.max_size,
+        file_ttl=timedelta(seconds=config.media.retention),
         proof_ttl=limits.proof_ttl,
         connect_backoff=(backoff.initial, backoff.max),
     )

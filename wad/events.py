@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from wad.models import InboxItem, OutboundMessage, Session, SessionId, Status
+from wad.models import InboxItem, Media, OutboundMessage, Session, SessionId, Status
 
 log = logging.getLogger("wad.events")
 
@@ -148,6 +148,14 @@ class InboxDied(msgspec.Struct, frozen=True):
     item: InboxItem
 
 
+class MediaFetched(msgspec.Struct, frozen=True):
+    """One try to fetch a customer's file. `result` is stored, retry or disk (both are tried again), or failed."""
+
+    media: Media
+    result: str
+    seconds: float
+
+
 class BridgeStarted(msgspec.Struct, frozen=True):
     """A process that carries sessions of WhatsApp Web runs. `restart`: in place of one that ended unasked."""
 
@@ -193,6 +201,7 @@ Fact: TypeAlias = (
     | BreakerSet
     | FlowDelivered
     | InboxDied
+    | MediaFetched
     | ReconnectLoop
     | BridgeStarted
     | BridgeEnded

@@ -34,6 +34,8 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     store_up: bool = True  # the store's last answer was one
     spool_depth: int = 0  # webhooks that were answered and wait for the store
     spool_oldest: float = 0.0
+    media_waiting: int = 0  # customers' files that are still to be fetched
+    media_bytes: int = 0  # on the disk
 
 
 class Snapshot(Collector):
@@ -77,6 +79,8 @@ class Snapshot(Collector):
             ("wad_store_up", "Whether the store answers.", int(now.store_up)),
             ("wad_spool_depth", "Webhooks answered that wait for the store.", now.spool_depth),
             ("wad_spool_oldest_seconds", "How long the oldest of them waits.", now.spool_oldest),
+            ("wad_media_waiting", "Customers' files still to be fetched.", now.media_waiting),
+            ("wad_media_bytes", "What customers' files take of the disk.", now.media_bytes),
         ):
             yield GaugeMetricFamily(name, text, value)
 

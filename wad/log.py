@@ -31,6 +31,7 @@ from wad.events import (
     FlowDelivered,
     InboundDuplicate,
     InboxDied,
+    MediaFetched,
     MessageMoved,
     MessageQueued,
     MessageReceived,
@@ -290,28 +291,15 @@ def _log_fact(fact: Fact) -> None:
             )
         case Throttled():
             _facts.info("throttled", session_id=fact.session_id, provider=fact.provider, scope=fact.scope)
-        case BreakerChanged():
-            log = _facts.warning if fact.state == "open" else _facts.info
-            log(
-                "breaker_changed",
-                session_id=fact.session_id,
-                provider=fact.provider,
-                previous=fact.previous,
-                state=fact.state,
-            )
-        case BreakerSet(status=status):
-            _facts.info(
-                "breaker_set",
-                session_id=status.session_id,
-                provider=status.provider,
-                state=fact.state,
-                token_name=fact.by,
-            )
+        case BreakerChanged() | BreakerSet():
+            _log_breaker(fact)
         case FlowDelivered(item=item, outcome=outcome):
             log = {"retry": _facts.warning, "dead": _facts.warning, "gone": _facts.error}.get(outcome, _debug)
             log("flow_delivered", outcome=outcome, seconds=round(fact.seconds, 4), **_inbound(item))
         case InboxDied(item=item):
             _facts.error("inbox_dead_letter", **_inbound(item))
+        case MediaFetched():
+            _log_fetch(fact)
         case ReconnectLoop(status=status):
             _facts.warning(
                 "reconnect_loop",
@@ -333,6 +321,43 @@ def _log_fact(fact: Fact) -> None:
             )
         case _:
             raise AssertionError(fact)
+
+
+def _log_breaker(fact: BreakerChanged | BreakerSet) -> None:
+    match fact:
+        case BreakerChanged():
+            log = _facts.warning if fact.state == "open" else _facts.info
+            log(
+                "breaker_changed",
+                session_id=fact.session_id,
+                provider=fact.provider,
+                previous=fact.previous,
+                state=fact.state,
+            )
+        case BreakerSet(status=status):
+            _facts.info(
+                "breaker_set",
+                session_id=status.session_id,
+                provider=status.provider,
+                state=fact.state,
+                token_name=fact.by,
+            )
+
+
+def _log_fetch(fact: MediaFetched) -> None:
+    media, result = fact.media, fact.result
+    log: Callable[..., Any] = {"stored": _debug, "retry": _facts.info}.get(result, _facts.warning)
+    log(
+        "media_fetched",
+        session_id=media.session_id,
+        media_id=media.media_id,
+        provider=media.provider,
+        result=result,
+        attempts=media.attempts,
+        seconds=round(fact.seconds, 3),
+        code=media.error and media.error.code,
+        provider_code=media.error and media.error.provider_code,
+    )
 
 
 def _log_bridge(fact: BridgeStarted | BridgeEnded) -> None:

@@ -30,6 +30,7 @@ from wad.events import (
     FlowDelivered,
     InboundDuplicate,
     InboxDied,
+    MediaFetched,
     MessageMoved,
     MessageQueued,
     MessageReceived,
@@ -81,6 +82,8 @@ STUCK: Final = (
 )  # fmt: skip
 WEBHOOK_RESULTS: Final = ("ok", "bad_signature", "malformed", "unavailable")
 FLOW_OUTCOMES: Final = ("answered", "retry", "dead", "gone", "rules")
+#: `retry` and `disk` are tried again: for the provider's sake, and for our own.
+FETCH_RESULTS: Final = ("stored", "retry", "disk", "failed")
 RESTART_REASONS: Final = ("bug", "provider", "store")
 STORE_OPERATIONS: Final = ("write", "find", "count")
 SCOPES: Final = tuple(scope.name.lower() for scope in Scope)
@@ -158,6 +161,12 @@ class Metrics:
             "From a webhook's arrival until it is stored and answered.",
             _QUICK,
             provider=...,
+        )
+        self._fetched = self._counter(
+            "wad_media_fetched_total",
+            "Tries to fetch a customer's file.",
+            provider=...,
+            result=FETCH_RESULTS,
         )
         self._flow = self._counter(
             "wad_flow_deliveries_total",
@@ -255,6 +264,8 @@ class Metrics:
             case ActorCrashed(provider=provider, error=error, restart_in=restart_in):
                 if restart_in is not None:
                     self._restarts.labels(provider, cause(error)).inc()
+            case MediaFetched(media=media, result=result):
+                self._fetched.labels(media.provider, _known(result, FETCH_RESULTS)).inc()
             case BridgeStarted(restart=restart):
                 self._bridges.inc()
                 if restart:

@@ -35,6 +35,7 @@ class Connecting:
         "_inbox",
         "_losses",
         "_nursery",
+        "_on_connected",
         "_outbox",
         "_proof_at",
         "_scope",
@@ -51,6 +52,7 @@ class Connecting:
         inbox: Inbox,
         *,
         status: Callable[[], Status],
+        on_connected: Callable[[], None],
     ) -> None:
         self.next_retry_at: datetime | None = None
         self._services = services
@@ -58,6 +60,7 @@ class Connecting:
         self._outbox = outbox
         self._inbox = inbox
         self._status = status
+        self._on_connected = on_connected
         self._losses = Losses()
         self._proof_at: float | None = None
         self._scope: trio.CancelScope | None = None  # of the tries that are under way
@@ -196,6 +199,7 @@ class Connecting:
         self._document.put(phone_number=phone_number, connection_data=proof.data)
         self._document.be(SessionState.CONNECTED, None)
         self._outbox.allow(True)
+        self._on_connected()
 
     def pairing(self, pairing: Pairing) -> None:
         if not self._is_wanted:

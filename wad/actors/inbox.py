@@ -35,6 +35,7 @@ from wad.models import (
     InboxItem,
     InboxState,
     Media,
+    MediaState,
     MessageId,
     OutboundMessage,
     Pending,
@@ -59,6 +60,7 @@ class Inbox:
     __slots__ = (
         "_bodies",
         "_nursery",
+        "_on_files",
         "_on_gone",
         "_queue_replies",
         "_services",
@@ -74,11 +76,14 @@ class Inbox:
         *,
         queue_replies: Callable[[InboxItem, Sequence[Content]], Awaitable[None]],
         on_gone: Callable[[], Awaitable[None]],
+        on_files: Callable[[Sequence[Media]], None],
     ) -> None:
+        """*on_files* hears of files that are on disk as to be fetched."""
         self._services = services
         self._session = session
         self._queue_replies = queue_replies
         self._on_gone = on_gone
+        self._on_files = on_files
         self.lanes = Lanes()
         self._workers = Workers(self.lanes, self._deliver, concurrency=services.limits.inbox_concurrency)
         self._bodies: dict[MessageId, InboxItem] = {}
@@ -118,11 +123,13 @@ class Inbox:
         *provider*: that they came by, where that is not the session's any more.
         """
         media: list[Media] = []
-        items = [self._item(self._with_own_media(event, media), provider) for event in events]
+        carrier = provider or self._session().provider
+        items = [self._item(self._with_own_media(event, carrier, media), carrier) for event in events]
         # The rows are written even if whoever carried them hangs up meanwhile; cancelled here, nobody would take them up.
         with trio.CancelScope(shield=True):
             if media:
                 await self._services.store.add_media(media)
+                self._on_files([one for one in media if one.state is MediaState.WAITING])
             fresh = await self._services.store.add_inbox(items)
         for item, new in zip(items, fresh, strict=True):
             if new:
@@ -176,7 +183,7 @@ class Inbox:
             self._workers.wake(self._nursery)
 
     def _with_own_media(
-        self, event: InboundMessage | AccountEvent, media: list[Media]
+        self, event: InboundMessage | AccountEvent, provider: str, media: list[Media]
     ) -> InboundMessage | AccountEvent:
         """*event* with wad's id in place of the provider's for its file. The same file has the same id."""
         if not isinstance(event, InboundMessage) or event.content["type"] not in _MEDIA_TYPES:
@@ -187,16 +194,20 @@ class Inbox:
             return event
         now = self._services.now()
         session_id = self._session().session_id
+        fetches = self._services.fetches
         own = Media(
             media_id=received_media_id(session_id, file["mediaId"]),
             session_id=session_id,
+            provider=provider,
             provider_media_id=file["mediaId"],
             mime_type=str(file.get("mimeType", "application/octet-stream")),
             sha256=file.get("sha256"),
             filename=file.get("filename"),
             number=event.number,
             created_at=now,
-            expires_at=now + MEDIA_TTL,
+            expires_at=now + (self._services.limits.file_ttl if fetches else MEDIA_TTL),
+            state=MediaState.WAITING if fetches else MediaState.REMOTE,
+            rev=new_rev(),
         )
         media.append(own)
         content = {**event.content, kind: {**file, "mediaId": own.media_id}}

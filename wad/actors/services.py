@@ -13,6 +13,7 @@ import trio
 from wad.events import Events
 from wad.flow.delivery import Flows
 from wad.models import utc_now
+from wad.store.files import Files
 from wad.store.spool import Spool
 from wad.store.store import Store
 
@@ -28,6 +29,9 @@ class Limits:
     max_attempts: int = 50
     settle_window: timedelta = timedelta(minutes=10)  # how long `unknown` waits for proof
     flow_window: timedelta = timedelta(hours=24)  # WhatsApp's window for free answers: later is too late
+    fetch: bool = True  # whether what customers send is fetched and kept, where there is a place for it
+    file_size: int = 100 * 2**20  # the largest that is: WhatsApp's own bound
+    file_ttl: timedelta = timedelta(days=30)  # how long it is kept
     proof_ttl: float = 1800.0  # seconds after which `connected` without a sign of life is `degraded`
     connect_backoff: tuple[float, float] = (1.0, 300.0)
 
@@ -58,10 +62,17 @@ class Services:
     spool: Spool | None = (
         None  # where webhooks wait while the store is away; None: the store is that disk itself
     )
+    files: Files | None = None  # where customers' files are kept; None: with their provider alone
     node: str = "local"
     now: Callable[[], datetime] = utc_now
     random: Random = field(default_factory=Random)
     connecting: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(50))
+    fetching: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(8))
+
+    @property
+    def fetches(self) -> bool:
+        """Whether what customers send is fetched at all."""
+        return self.files is not None and self.limits.fetch
 
     def pace(self, provider: str) -> Pace:
         return self.paces.get(provider, _DEFAULT_PACE)

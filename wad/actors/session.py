@@ -5,7 +5,7 @@ the world match the desired state, and serves its mailbox until it crashes or is
 single sleeping task: sends and deliveries start tasks of their own while they have work.
 
 What an actor does is done by its parts: `Document` (its state, in memory and stored), `Connecting`, `Outbox`,
-`Statuses`, `Inbox`. The actor is what puts them together, and the `Link` that its connection talks to.
+`Statuses`, `Inbox`, `Fetching`. The actor is what puts them together, and the `Link` that its connection talks to.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import trio
 from wad.actors.breaker import BreakerState
 from wad.actors.connecting import Connecting
 from wad.actors.document import Document
+from wad.actors.fetching import Fetching
 from wad.actors.history import History
 from wad.actors.inbox import Inbox, flow_events_of
 from wad.actors.keys import SessionKeys
@@ -39,6 +40,7 @@ from wad.models import (
     Inbound,
     InboundMessage,
     InboxItem,
+    Media,
     OutboundMessage,
     QueueStatus,
     Reason,
@@ -68,6 +70,7 @@ class SessionActor:
     __slots__ = (
         "_connection",
         "_document",
+        "_fetching",
         "_forget_at",
         "_history",
         "_keys",
@@ -117,9 +120,16 @@ class SessionActor:
         self._connection: Connection | None = None
         self._reopening = False
         self._keys: SessionKeys | None = None  # made when first asked for: most providers have none
+        self._fetching: Fetching | None = None  # made with the first file
         self._history: History | None = None
         current = self._current  # one for all: ten thousand sessions have one each
-        self.inbox = Inbox(services, current, queue_replies=self._queue, on_gone=self._disable_flow)
+        self.inbox = Inbox(
+            services,
+            current,
+            queue_replies=self._queue,
+            on_gone=self._disable_flow,
+            on_files=self._fetch,
+        )
         self.outbox = Outbox(
             services,
             current,
@@ -129,7 +139,14 @@ class SessionActor:
             kind=self._its_kind,
         )
         self.statuses = Statuses(services, current, self.outbox, tell=self._tell)
-        self.connecting = Connecting(services, self._document, self.outbox, self.inbox, status=self.status)
+        self.connecting = Connecting(
+            services,
+            self._document,
+            self.outbox,
+            self.inbox,
+            status=self.status,
+            on_connected=self._connected,
+        )
         self._history_of()  # before any webhook can arrive
 
     def __repr__(self) -> str:
@@ -232,6 +249,8 @@ class SessionActor:
                     self.connecting.open(connection, nursery, self._history_of())
                     self.outbox.open(connection, sends)
                     self.inbox.open(nursery)
+                    if self._fetching is not None:
+                        self._fetching.open(connection, nursery)
                     try:
                         if load:
                             await self._load()
@@ -260,16 +279,33 @@ class SessionActor:
         self._document.close()
         self.connecting.close()
         self.inbox.close()
+        if self._fetching is not None:
+            self._fetching.close()
 
     async def _load(self) -> None:
         await self.statuses.load()
         await self.outbox.load()
         await self.inbox.load()
+        if waiting := await self._services.patient.open_media(self.session.session_id):
+            self.fetching.load(waiting)
 
     @property
     def busy(self) -> bool:
         """Whether it has anything open at all."""
-        return len(self.outbox.lanes) > 0 or len(self.inbox.lanes) > 0
+        return len(self.outbox.lanes) > 0 or len(self.inbox.lanes) > 0 or self.files_waiting > 0
+
+    @property
+    def files_waiting(self) -> int:
+        """Files of customers that are still to be fetched."""
+        return len(self._fetching.lanes) if self._fetching is not None else 0
+
+    @property
+    def fetching(self) -> Fetching:
+        if self._fetching is None:
+            self._fetching = Fetching(self._services, self._current, self._its_kind)
+            if self._nursery is not None and self._connection is not None:
+                self._fetching.open(self._connection, self._nursery)
+        return self._fetching
 
     @property
     def is_saving(self) -> bool:
@@ -499,6 +535,14 @@ class SessionActor:
 
     async def _queue(self, item: InboxItem, replies: Sequence[Content]) -> None:
         await self._queue_replies(self, item, replies)
+
+    def _fetch(self, media: Sequence[Media]) -> None:
+        if media:
+            self.fetching.offer(media)
+
+    def _connected(self) -> None:
+        if self._fetching is not None:
+            self._fetching.wake()
 
     async def _tell_flow(self, events: Sequence[FlowEvent]) -> None:
         await self.inbox.tell(events)

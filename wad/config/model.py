@@ -256,6 +256,16 @@ class Guard(Section):
     allow: tuple[AllowedNetwork, ...] = ()
 
 
+class Media(Section):
+    """What customers send besides text. Without `fetch` it is with their provider alone, and asked for there."""
+
+    fetch: bool = True
+    max_size: Size = 100 * 2**20  # of one file: WhatsApp's own bound
+    retention: Duration = 30 * 86400
+    max_disk: Size = 10 * 2**30  # of all files together
+    concurrency: Annotated[Count, Field(ge=1)] = 8  # files of all sessions that are fetched at once
+
+
 class Retry(Section):
     """When sending gives up. The waits between are fixed: 1 s doubling to 10 min, with jitter."""
 
@@ -329,6 +339,7 @@ class Config(Section):
     flow: Flow = Flow()
     providers: Providers = Providers()
     guard: Guard = Guard()
+    media: Media = Media()
     limits: Limits = Limits()
     balancing: Balancing = Balancing()
     supervisor: Supervisor = Supervisor()

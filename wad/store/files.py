@@ -184,7 +184,7 @@ class Files:
 
     # --- keeping house
 
-    async def listed(self) -> AsyncIterator[list[str]]:
+    async def listed(self) -> AsyncGenerator[list[str], None]:
         """The ids of all files, some at a time."""
         for part in await self._in_thread(lambda: list(self._parts())):
             names = await self._in_thread(partial(os.listdir, part))

@@ -35,8 +35,10 @@ class MediaStore(Core):
 
     async def open_media(self, session_id: SessionId) -> list[Pending]:
         """What is still to be fetched."""
-        where = {"open": 1, "sessionId": session_id}
-        rows = await self._find(Query(table="media", where=where, columns=("mediaId", "request")))
+        query = Query(
+            table="media", where={"open": 1, "sessionId": session_id}, columns=("mediaId", "request")
+        )
+        rows = await self._find(query)
         return [records.media_pending(row) for row in rows]
 
     async def known_media(self, media_ids: Collection[str]) -> set[str]:

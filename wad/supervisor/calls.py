@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
@@ -15,11 +16,13 @@ from wad.actors.requests import Call
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
 from wad.errors import ActorDown, Conflict, NotFound, NotSupported, ProviderError
-from wad.models import DesiredState, InboundMessage, Media, MessageId, SessionId, SessionState
+from wad.models import DesiredState, InboundMessage, Media, MediaState, MessageId, SessionId, SessionState
 from wad.providers.base import Connection, Group, MediaContent
+from wad.store.files import FileLost
 from wad.supervisor.actors import Actors
 from wad.supervisor.numbers import named_number
 
+log: Final = logging.getLogger("wad.calls")
 R = TypeVar("R")
 
 #: Seconds for one call: longer than a large file takes from a provider.
@@ -121,6 +124,7 @@ class Calls:
         media = Media(
             media_id=f"med_{secrets.token_hex(16)}",
             session_id=session_id,
+            provider=actor.session.provider,
             provider_media_id=provider_id,
             mime_type=mime_type,
             size=len(data),
@@ -134,10 +138,33 @@ class Calls:
 
     @asynccontextmanager
     async def download(self, media: Media) -> AsyncIterator[MediaContent]:
-        """The file of *media*, fetched whole first: a slow reader must not hold the provider's connection."""
+        """The file of *media*: from our disk where it is there, else from its provider.
+
+        From there it is fetched whole first: a slow reader must not hold the provider's connection.
+        """
+        async with AsyncExitStack() as opening:
+            if (kept := await self._kept(media, opening)) is not None:
+                yield kept
+                return
         actor = self._actors.get(SessionId(media.session_id))
+        if media.provider not in (None, actor.session.provider):
+            what = f"{media.provider} keeps the file, and the session left it: only after a change back can it be had"
+            raise NotFound(what, code="provider_changed")
         async with trio.wrap_file(tempfile.TemporaryFile()) as file:
             yield await self._call(actor, lambda connection: _fetch(connection, media, file))
+
+    async def _kept(self, media: Media, opening: AsyncExitStack) -> MediaContent | None:
+        files = self._services.files
+        if files is None or media.state is not MediaState.STORED or media.size is None:
+            return None
+        try:
+            reading = files.reading(media.media_id, media.session_id, media.size)
+            chunks = await opening.enter_async_context(reading)
+        except FileLost as error:
+            log.error("file_lost", extra={"media_id": media.media_id, "error": str(error)})  # noqa: TRY400  it says all
+            return None
+        mime_type = "application/octet-stream" if media.is_suspect else media.mime_type
+        return MediaContent(mime_type, media.size, media.sha256, chunks)
 
     async def _call(self, actor: SessionActor, work: Callable[[Connection], Awaitable[R]]) -> R:
         with trio.move_on_after(CALL_TIMEOUT):

@@ -31,7 +31,7 @@ class Observer:
         breakers: Counter[tuple[str, ...]] = Counter()
         depth: Counter[str] = Counter()
         oldest: dict[str, float] = {}
-        inbox_depth = unknown = 0
+        inbox_depth = unknown = media_waiting = 0
         inbox_oldest = 0.0
         now = trio.current_time()
         for actor in self._sessions.actors:
@@ -42,6 +42,7 @@ class Observer:
                 depth[provider] += len(actor.outbox.lanes)
                 oldest[provider] = max(oldest.get(provider, 0.0), actor.outbox.oldest_seconds())
                 unknown += len(actor.outbox.lanes) - actor.outbox.depth
+                media_waiting += actor.files_waiting
                 inbox_depth += len(actor.inbox.lanes)
                 inbox_oldest = max(inbox_oldest, actor.inbox.oldest_seconds())
         spool_depth, spool_oldest = self._sessions.spooled
@@ -57,6 +58,8 @@ class Observer:
             store_up=self._store_up,
             spool_depth=spool_depth,
             spool_oldest=spool_oldest,
+            media_waiting=media_waiting,
+            media_bytes=self._sessions.media_bytes,
         )
 
     async def run(self) -> None:

@@ -304,6 +304,11 @@ class Sessions:
         spool = self._services.spool
         return (spool.depth, spool.oldest_seconds()) if spool is not None else (0, 0.0)
 
+    @property
+    def media_bytes(self) -> int:
+        """What customers' files take of the disk."""
+        return self._services.files.used if self._services.files is not None else 0
+
     # --- reading, from memory -----------------------------------------------------------------------
 
     def session(self, session_id: SessionId) -> Session:

@@ -5,6 +5,8 @@ One task for all of them: no idle session has a timer of its own.
 
 from __future__ import annotations
 
+import logging
+from contextlib import aclosing
 from typing import Final
 
 import trio
@@ -12,10 +14,12 @@ import trio
 from wad.actors.requests import Probe
 from wad.actors.services import Services
 from wad.models import SessionState
-from wad.store.store import Retention
+from wad.store.files import Files
+from wad.store.store import Retention, Store
 from wad.supervisor.actors import Actors
 from wad.supervisor.moving import forget_former
 
+log: Final = logging.getLogger("wad.upkeep")
 #: Seconds between looks for messages that outlived their `expiresAt` in sessions that may not send.
 EXPIRE_EVERY: Final = 300.0
 #: Seconds between removals of what is older than its retention.
@@ -52,6 +56,20 @@ async def _expire(actors: Actors) -> None:
 
 async def _purge(services: Services, actors: Actors, retention: Retention) -> None:
     while True:
+        if services.files is not None:
+            await _sweep(services.files, services.patient)
         await trio.sleep(PURGE_EVERY)
         await services.patient.purge(services.now(), retention)
         await forget_former(services, actors)
+
+
+async def _sweep(files: Files, store: Store) -> None:
+    """Remove the files that no row speaks of: their time is over, their session is gone, or a crash left them."""
+    try:
+        async with aclosing(files.listed()) as listed:
+            async for some in listed:
+                if gone := set(some) - await store.known_media(some):
+                    await files.remove(gone)
+                    log.info("files_removed", extra={"count": len(gone)})
+    except OSError as error:  # a failing disk: the next look may find it well
+        log.warning("files_not_swept", extra={"error": error.strerror})

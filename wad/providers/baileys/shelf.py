@@ -10,8 +10,8 @@ import hashlib
 import logging
 import mimetypes
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from time import time
@@ -231,7 +231,8 @@ async def reading(
     try:
         async with await trio.open_file(path, "rb") as file:
             size = (await trio.Path(path).stat()).st_size
-            yield MediaContent(mime_type, size, sha256, _chunks(file))
+            async with aclosing(_chunks(file)) as chunks:
+                yield MediaContent(mime_type, size, sha256, chunks)
     except FileNotFoundError:
         raise _gone("the file is kept no more") from None
     finally:
@@ -240,7 +241,7 @@ async def reading(
                 await trio.Path(path).unlink(missing_ok=True)
 
 
-async def _chunks(file: Any) -> AsyncIterator[bytes]:
+async def _chunks(file: Any) -> AsyncGenerator[bytes, None]:
     while chunk := await file.read(_CHUNK):
         yield chunk
 
