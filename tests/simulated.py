@@ -18,7 +18,17 @@ import trio
 
 from wad.errors import FieldError, NotSupported, ProviderError, Verdict
 from wad.models import Address, Content, Inbound, InboundMessage, OutboundMessage, Session, SessionId
-from wad.providers.base import Accepted, Capabilities, Group, GroupMember, Link, MediaContent, Pairing, Proof
+from wad.providers.base import (
+    Accepted,
+    Capabilities,
+    Connection,
+    Group,
+    GroupMember,
+    Link,
+    MediaContent,
+    Pairing,
+    Proof,
+)
 
 #: What one send does in place of being accepted at once. It may raise.
 Behaviour = Callable[[OutboundMessage], Awaitable[None]]
@@ -89,7 +99,7 @@ class SimulatedProvider:
         return [m.content["text"]["body"] for m in self.ledger if to in (None, m.chat)]
 
 
-class SimulatedConnection:
+class SimulatedConnection(Connection):
     def __init__(self, world: SimulatedProvider, session: Session, link: Link) -> None:
         self._world = world
         self._session = session

@@ -5,8 +5,9 @@ from __future__ import annotations
 from tests.conformance.baileys import BaileysHarness
 from tests.conformance.meta_business import MetaBusinessHarness
 from tests.conformance.providers import HARNESSES
+from tests.conformance.simulated import SimulatedHarness
 from wad.conformance import ProviderSuite
 
 
 class TestConformance(ProviderSuite):
-    harnesses = (*HARNESSES, MetaBusinessHarness(), BaileysHarness())
+    harnesses = (*HARNESSES, MetaBusinessHarness(), BaileysHarness(), SimulatedHarness())

@@ -38,6 +38,12 @@ class SocketHarness(Harness):
         """A session besides, with a phone of its own that has not paired it."""
 
     @abstractmethod
+    def inbound(self, provider_message_id: str, *, hidden: bool = False) -> Script: ...
+
+    @abstractmethod
+    def status(self, provider_message_id: str, message_id: str) -> Script: ...
+
+    @abstractmethod
     def closes(self) -> Mapping[str, Refusal]:
         """Labelled: why a living connection is lost, and what the link hears of it."""
 

@@ -62,13 +62,18 @@ class Heard(Link):
             told.clear()
         self.store_fails = 0
 
+    @property
+    def told(self) -> list[object]:
+        """All that it heard but the calls that were made."""
+        return [*self.pairings, *self.proofs, *self.losses, *self.events]
+
     async def until(self, look: Callable[[], object]) -> None:
         """Wait until *look* finds something in what was told."""
         with trio.move_on_after(_PATIENCE):
             while not look():
                 await self._told.wait()
             return
-        raise AssertionError(f"it was not told in time; what was: {self.losses}, {self.events}")
+        raise AssertionError(f"it was not told in time; what was: {self.told}")
 
     def _hear(self) -> None:
         self._told.set()
