@@ -3,11 +3,20 @@
 On the real clock: files are read in threads, for which a mock clock does not wait.
 """
 
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 import trio
 
-from tests.http.front import API, Front, Reply, form, front
+from tests.house import House
+from tests.http.front import API, Front, Reply, SignedProvider, form, front
 from tests.simulated import SimulatedConnection
+from wad.models import ChatId, InboundMessage, Person, SessionId
+from wad.secrets import Vault
+from wad.store.files import Files, open_files
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 100
 
@@ -180,3 +189,90 @@ async def test_an_unknown_file_is_a_404():
         await ask("DELETE", "/sessions/shop")
         assert (await ask("GET", made.headers["location"])).status == 404
         assert (await ask("GET", "/media/med_none")).status == 404
+
+
+# --- what customers sent ----------------------------------------------------------------------------
+
+
+class DiskHouse(House):
+    """A house that keeps files."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(world=SignedProvider())
+        self.directory = directory
+
+    def files(self, vault: Vault) -> Files:
+        return open_files(self.directory, vault, max_disk=2**30)
+
+
+async def receive(ask: Front, **more: str) -> str:
+    """A customer sends a file to the session `shop`; the id of the message."""
+    sent = InboundMessage(
+        provider_message_id="in-1",
+        chat=ChatId("+521"),
+        sender=Person(phone="+521"),
+        content={"type": "image", "image": {"mediaId": "up-1", "mimeType": "text/plain", **more}},
+    )
+    await ask.sessions.actors.get(SessionId("shop")).received([sent])
+    item = await ask.stream._store.inbox_by_dedupe("shop", "m:in-1")
+    return item.message_id
+
+
+async def until_fetched(ask: Front, message_id: str) -> dict[str, Any]:
+    with trio.fail_after(20):
+        while True:
+            shown = (await ask("GET", f"/messages/{message_id}")).json
+            if shown["media"]["state"] != "waiting":
+                return shown
+            await trio.sleep(0.01)
+
+
+async def test_a_message_shows_how_wad_has_its_file(tmp_path: Path):
+    """Its state, and what the content says beside what was declared; and the file comes from the disk."""
+    async with front(DiskHouse(tmp_path)) as ask:
+        await ask.session()
+        message_id = await receive(ask)
+        media = (await until_fetched(ask, message_id))["media"]
+        digest = hashlib.sha256(b"up-1").hexdigest()
+        assert (media["state"], media["size"], media["sha256"]) == ("stored", 4, digest)
+        assert (media["mimeType"], media["foundType"], media["error"]) == ("text/plain", None, None)
+        fetched = await ask("GET", f"/media/{media['mediaId']}")
+        assert (fetched.status, fetched.body) == (200, b"up-1")
+        assert fetched.headers["content-type"] == "text/plain"
+        assert (fetched.headers["content-length"], fetched.headers["etag"]) == ("4", f'"{digest}"')
+        again = await ask(
+            "GET", f"/media/{media['mediaId']}", headers={"If-None-Match": fetched.headers["etag"]}
+        )
+        assert (again.status, again.body) == (304, b"")
+
+
+async def test_a_file_that_is_not_what_it_says_comes_as_bytes(tmp_path: Path):
+    """Whatever a customer calls it."""
+    async with front(DiskHouse(tmp_path)) as ask:
+        await ask.session()
+        shown = await until_fetched(ask, await receive(ask, mimeType="image/png"))
+        media = shown["media"]
+        assert (media["state"], media["mimeType"], media["foundType"]) == ("stored", "image/png", None)
+        fetched = await ask("GET", f"/media/{media['mediaId']}")
+        assert fetched.headers["content-type"] == "application/octet-stream"
+
+
+async def test_a_file_that_is_gone_from_the_disk_comes_from_its_provider(tmp_path: Path):
+    """Somebody cleaned up: the row says one thing and the disk another."""
+    async with front(DiskHouse(tmp_path)) as ask:
+        await ask.session()
+        media_id = (await until_fetched(ask, await receive(ask)))["media"]["mediaId"]
+        [path] = (tmp_path / "media").rglob("med_*")
+        path.unlink()
+        fetched = await ask("GET", f"/media/{media_id}")
+        assert (fetched.status, fetched.body) == (200, b"up-1")
+
+
+async def test_what_is_shown_of_a_file_has_no_secret(tmp_path: Path):
+    """The provider's id may be the key that opens the file."""
+    async with front(DiskHouse(tmp_path)) as ask:
+        await ask.session()
+        shown = await until_fetched(ask, await receive(ask, mediaId="wa:its-key"))
+        assert "its-key" not in json.dumps(shown)
+        lists = await ask("GET", "/messages")
+        assert "media" not in lists.json["items"][0]

@@ -49,8 +49,8 @@ async def write(files: Files, content: bytes, media_id: str = ID, piece: int = 1
     return file.digest
 
 
-async def read(files: Files, size: int, media_id: str = ID, **where: int) -> bytes:
-    async with files.reading(media_id, SESSION, size, **where) as chunks:
+async def read(files: Files, size: int, media_id: str = ID) -> bytes:
+    async with files.reading(media_id, SESSION, size) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
 
@@ -78,23 +78,6 @@ async def test_a_file_is_read_as_it_was_written(files: Files, tmp_path: Path, si
     assert await write(files, content) == hashlib.sha256(content).digest()
     assert await read(files, size) == content
     assert files.used == on_disk(tmp_path).stat().st_size == sealed_size(size)
-
-
-RANGES = [
-    (0, 1),
-    (FRAME - 1, FRAME + 1),
-    (FRAME, 2 * FRAME),
-    (5, 3 * FRAME),
-    (3 * FRAME + 5, 3 * FRAME + 777),
-]
-
-
-@pytest.mark.parametrize(("start", "stop"), RANGES)
-async def test_a_part_of_a_file_can_be_read(files: Files, start: int, stop: int):
-    """From any byte on, without what comes before."""
-    content = os.urandom(3 * FRAME + 777)
-    await write(files, content)
-    assert await read(files, len(content), start=start, stop=stop) == content[start:stop]
 
 
 async def test_nothing_of_a_file_can_be_read_on_the_disk(files: Files, tmp_path: Path):

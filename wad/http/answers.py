@@ -17,6 +17,8 @@ from wad.models import (
     InboundMessage,
     InboxItem,
     InboxState,
+    Media,
+    MediaState,
     OutboundMessage,
     Priority,
     QueueStatus,
@@ -25,6 +27,7 @@ from wad.models import (
     Settings,
     Status,
     Waiting,
+    sha256_digests,
 )
 from wad.supervisor.balancer import Choice, Judged
 
@@ -185,6 +188,45 @@ class OutboundView(
     history: list[StepView]
 
 
+class MediaView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A file: `mediaId` is what a message names it by.
+
+    `state` tells whether wad has it on its own disk: `stored`; `waiting` while it is fetched, or tried again at
+    `nextAttemptAt`; `failed` where that was given up, because of `error`; `remote` where its provider alone has it.
+    """
+
+    media_id: str
+    session_id: str
+    state: MediaState
+    mime_type: str  # as it was declared
+    found_type: str | None  # what the content of a stored file says it is; null where it does not tell
+    size: int | None
+    sha256: str | None
+    filename: str | None
+    error: Failure | None
+    next_attempt_at: datetime | None
+    created_at: datetime
+    expires_at: datetime
+
+
+def media_view(media: Media) -> MediaView:
+    digests = sha256_digests(media.sha256 or "")
+    return MediaView(
+        media_id=media.media_id,
+        session_id=media.session_id,
+        state=media.state,
+        mime_type=media.mime_type,
+        found_type=media.found_type,
+        size=media.size,
+        sha256=digests[0].hex() if digests else None,
+        filename=media.filename,
+        error=media.error,
+        next_attempt_at=media.due_at,
+        created_at=media.created_at,
+        expires_at=media.expires_at,
+    )
+
+
 class InboundView(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="direction", tag="inbound"
 ):
@@ -209,6 +251,8 @@ class InboundView(
     attempts: int
     error: Failure | None
     dead_letter: bool
+    #: How wad has the file that came with it. Of one message alone, not in lists.
+    media: MediaView | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class MessageList(msgspec.Struct, frozen=True):

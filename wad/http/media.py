@@ -6,21 +6,20 @@ import mimetypes
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import datetime
 from types import TracebackType
 from typing import Final
 from urllib.parse import quote
 
-import msgspec
 from quart.datastructures import FileStorage
 from quart.wrappers.response import ResponseBody
 
 from wad.errors import FieldError, NotFound, TooManyRequests
+from wad.http.answers import media_view
 from wad.http.api import Api
 from wad.http.operations import Answer, Exchange
 from wad.http.problems import Refused
 from wad.http.schemas import UploadForm
-from wad.models import Media
+from wad.models import Media, MediaState
 from wad.providers.base import MediaContent
 from wad.validation import checked, invalid
 
@@ -42,18 +41,6 @@ FORM_SCHEMA: Final = {
 }
 
 
-class MediaView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`mediaId` is what a message names the file by."""
-
-    media_id: str
-    session_id: str
-    mime_type: str
-    size: int | None
-    filename: str | None
-    created_at: datetime
-    expires_at: datetime
-
-
 async def upload(api: Api, exchange: Exchange) -> Answer:
     """A form with `sessionId` and `file`; `from` names the number that is to send it, of a session that has several."""
     if api.uploads.available_tokens < 1:
@@ -69,16 +56,7 @@ async def upload(api: Api, exchange: Exchange) -> Answer:
         media = await api.sessions.calls.upload(
             session.session_id, data, mime_type=mime_type, filename=filename, number=asked.sender
         )
-    view = MediaView(
-        media_id=media.media_id,
-        session_id=media.session_id,
-        mime_type=media.mime_type,
-        size=media.size,
-        filename=media.filename,
-        created_at=media.created_at,
-        expires_at=media.expires_at,
-    )
-    return Answer(view, 201, {"Location": f"{PATH}/{media.media_id}"})
+    return Answer(media_view(media), 201, {"Location": f"{PATH}/{media.media_id}"})
 
 
 async def _form(exchange: Exchange) -> tuple[UploadForm, FileStorage]:
@@ -115,10 +93,15 @@ async def download(api: Api, exchange: Exchange) -> Answer:
     if media is None:
         raise NotFound(what)
     exchange.principal.require_sight(api.sessions.session(media.session_id).shop_id, what)
+    tag = {}
+    if media.state is MediaState.STORED and media.sha256 is not None:
+        tag = {"ETag": f'"{media.sha256}"'}
+        if exchange.request.if_none_match.contains_weak(media.sha256):
+            return Answer(b"", 304, tag)
     async with AsyncExitStack() as opening:
         content = await opening.enter_async_context(api.sessions.calls.download(media))
         body = FileBody(content, opening.pop_all())
-    return Answer(body, 200, _file_headers(media, content), _mime(content.mime_type))
+    return Answer(body, 200, _file_headers(media, content) | tag, _mime(content.mime_type))
 
 
 def _mime(mime_type: str) -> str:

@@ -9,13 +9,14 @@ import msgspec
 
 from wad.content import Send, instant, parse_send
 from wad.errors import FieldError, InvalidRequest, NotFound, WadError
-from wad.http.answers import BulkItem, BulkView, balancing_view, message_view, sent_view
+from wad.http.answers import BulkItem, BulkView, balancing_view, media_view, message_view, sent_view
 from wad.http.api import Api
 from wad.http.operations import Answer, Exchange
 from wad.http.problems import MEDIA_TYPE, Problem, kind_of, problem_of, status_of
 from wad.http.schemas import BulkBody, DeadLetterQuery, MessageQuery, after_seq, seq_after
 from wad.models import (
     Idempotency,
+    InboundMessage,
     InboxItem,
     MessageState,
     OutboundMessage,
@@ -177,7 +178,19 @@ async def read(api: Api, exchange: Exchange) -> Answer:
     view = message_view(record)
     if isinstance(record, OutboundMessage):
         view["waiting"] = api.sessions.messages.waiting(record)
+    elif (media_id := _file_of(record)) is not None:
+        media = await api.store.media(media_id)
+        view["media"] = None if media is None else media_view(media)
     return Answer(view)
+
+
+def _file_of(item: InboxItem) -> str | None:
+    """The id of the file that came with a message."""
+    if not isinstance(item.event, InboundMessage):
+        return None
+    part = item.event.content.get(item.event.content["type"])
+    media_id = part.get("mediaId") if isinstance(part, dict) else None
+    return media_id if isinstance(media_id, str) else None
 
 
 async def find(api: Api, exchange: Exchange) -> Answer:

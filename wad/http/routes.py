@@ -12,6 +12,7 @@ from wad.http.account_routes import ACCOUNT_ROUTES
 from wad.http.answers import (
     BulkView,
     InboundView,
+    MediaView,
     MessageList,
     OutboundView,
     SentView,
@@ -393,9 +394,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         handler=media.upload,
         body=Body(schema=media.FORM_SCHEMA, media_types=(media.FORM,)),
         answers={
-            201: Result(
-                "Stored with the provider", media.MediaView, headers={"Location": "Where the file is"}
-            )
+            201: Result("Stored with the provider", MediaView, headers={"Location": "Where the file is"})
         },
         problems=frozenset({400, 404, 409, 415, 422, 502}),
     ),
@@ -406,7 +405,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         tag="media",
         summary="Fetch a file that was uploaded or received",
         handler=media.download,
-        answers={200: Result("The file", bytes, "*/*")},
+        answers={
+            200: Result(
+                "The file", bytes, "*/*", headers={"ETag": "Its SHA-256, where wad has it on its disk"}
+            ),
+            304: Result("It is what If-None-Match says", media_type=None),
+        },
         problems=frozenset({404, 409, 422, 502}),
     ),
     # --- webhooks

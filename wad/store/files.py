@@ -3,8 +3,7 @@
     media/ab/med_ab...   frame 0 · frame 1 · ... · the last frame     each sealed by its session's data key
 
 A frame is 64 KiB of the file (the last one what is left), bound to its file, its place and whether it is the last. So a
-file is written and read with little memory, from any frame on, and one that was cut, changed or put together from others
-does not open. It appears whole or not at all: written under another name, flushed, renamed, and the directory flushed.
+file is written and read with little memory, and one that was cut, changed or put together from others does not open. It appears whole or not at all: written under another name, flushed, renamed, and the directory flushed.
 
 What the store's rows say is the truth. A file without a row is rubbish; a row without its file is told as `FileLost`.
 """
@@ -135,18 +134,12 @@ class Files:
     # --- reading
 
     @asynccontextmanager
-    async def reading(
-        self, media_id: str, session_id: str, size: int, *, start: int = 0, stop: int | None = None
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The bytes of the file from *start* up to *stop*, of the *size* that its row says. Raises FileLost.
-
-        That a later frame does not open is raised by the iterator.
-        """
-        stop = size if stop is None else stop
+    async def reading(self, media_id: str, session_id: str, size: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The file, of the *size* that its row says. Raises FileLost; of a later frame, the iterator does."""
         file = await self._open(media_id, size)
         try:
             frames = Frames(media_id, session_id)
-            async with aclosing(self._chunks(file, frames, size, start, stop)) as chunks:
+            async with aclosing(self._chunks(file, frames, _frames(size))) as chunks:
                 first = await anext(chunks)  # whether it opens at all is known before a byte goes out
                 async with aclosing(_with_first(first, chunks)) as whole:
                     yield whole
@@ -165,22 +158,15 @@ class Files:
             raise FileLost(f"the file of {media_id} has {found} bytes, not {sealed_size(size)}")
         return file
 
-    async def _chunks(
-        self, file: IO[bytes], frames: Frames, size: int, start: int, stop: int
-    ) -> AsyncGenerator[bytes, None]:
-        count = _frames(size)
-        index = start // FRAME
-        await self._in_thread(partial(file.seek, index * _SEALED))
-        while index < count and index * FRAME < max(stop, 1):
+    async def _chunks(self, file: IO[bytes], frames: Frames, count: int) -> AsyncGenerator[bytes, None]:
+        for index in range(count):
             try:
                 sealed = await self._in_thread(partial(file.read, _SEALED))
                 field = frames.field(index, last=index == count - 1)
                 plain = self._vault.open(frames.session_id, field, sealed)
             except (OSError, Unreadable) as error:
                 raise FileLost(f"frame {index} of {frames.media_id} does not open: {error}") from error
-            at = index * FRAME
-            yield plain[max(0, start - at) : stop - at]
-            index += 1
+            yield plain
 
     # --- keeping house
 
