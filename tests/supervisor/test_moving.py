@@ -472,6 +472,19 @@ async def test_an_account_that_was_never_proven_is_not_remembered(autojump_clock
         assert item.session_id == ""
 
 
+async def test_a_file_is_had_from_the_provider_that_keeps_it(autojump_clock: MockClock) -> None:
+    """Another one would know it by no name, and its refusal tells nobody why."""
+    house = Two()
+    async with house.run() as sessions:
+        await shop(sessions)
+        media = await sessions.calls.upload(SHOP, b"x", mime_type="image/png", filename=None)
+        await moved(sessions)
+        with pytest.raises(NotFound, match="simulated keeps the file, and the session left it") as refused:
+            async with sessions.calls.download(media):
+                pass
+        assert refused.value.code == "provider_changed"
+
+
 async def test_what_only_the_old_provider_knows_cannot_be_named_to_the_new_one(
     autojump_clock: MockClock,
 ) -> None:
@@ -487,7 +500,7 @@ async def test_what_only_the_old_provider_knows_cannot_be_named_to_the_new_one(
         with pytest.raises(InvalidRequest) as refused:
             await sessions.messages.send(Draft(session_id=SHOP, to=ANA, content=file))
         assert [(each.pointer, each.detail) for each in refused.value.errors] == [
-            ("/image/mediaId", "was uploaded to simulated, which the session left: upload it again")
+            ("/image/mediaId", "is kept by simulated, which the session left: upload it again")
         ]
         with pytest.raises(InvalidRequest) as refused:
             await sessions.messages.send(draft("after", reply_to=before.message.message_id))

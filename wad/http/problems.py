@@ -66,6 +66,11 @@ KINDS: Final[dict[str, Kind]] = {
     "not_found": Kind(
         404, "Not found", "There is no such thing, or the token may not see it: wad does not tell which."
     ),
+    "provider_changed": Kind(
+        404,
+        "Provider changed",
+        "The file is kept by a provider that the session has left, which alone can give it.",
+    ),
     "method_not_allowed": Kind(
         405,
         "Method not allowed",

@@ -274,8 +274,8 @@ class Sending:
             media = await self._services.store.media(part["mediaId"])
             if media is None or media.session_id != session.session_id:
                 errors.append(FieldError(f"/{kind}/mediaId", "names no file of this session"))
-            elif session.former is not None and media.created_at <= session.former.since:
-                told = f"was uploaded to {session.former.provider}, which the session left: upload it again"
+            elif media.provider not in (None, session.provider):
+                told = f"is kept by {media.provider}, which the session left: upload it again"
                 errors.append(FieldError(f"/{kind}/mediaId", told))
             elif media.expires_at <= self._services.now():
                 errors.append(FieldError(f"/{kind}/mediaId", "the provider no longer keeps that file"))
