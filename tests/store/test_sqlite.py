@@ -54,7 +54,7 @@ async def test_nothing_that_people_wrote_can_be_read_from_the_files(store, data)
             "s2",
             credentials=Credentials(accessToken=words[0]),
             settings=Settings(flow_secret=words[1]),
-            former=Former(provider="twilio", credentials={"authToken": words[6]}, since=utc_now()),
+            formers=(Former(provider="twilio", credentials={"authToken": words[6]}, since=utc_now()),),
         )
     )
     await store.add_messages(
@@ -359,11 +359,11 @@ async def test_a_store_of_an_older_wad_gets_the_columns_that_it_lacks(tmp_path):
     async with open_store("embedded", data_dir=path, vault=Vault(bytes(32))) as store:
         await store.add_session(a_session())
     with contextlib.closing(sqlite3.connect(path / FILE)) as db:
-        for table, column in (("sessions", "former"), ("messages", "lane")):
+        for table, column in (("sessions", "formers"), ("messages", "lane")):
             db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         db.commit()
     async with open_store("embedded", data_dir=path, vault=Vault(bytes(32))) as store:
         session = await store.session(SessionId("s1"))
         assert session is not None
-        assert session.former is None
+        assert session.formers == ()
         assert await store.add_messages([a_message()])

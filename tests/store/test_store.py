@@ -764,10 +764,10 @@ async def test_the_provider_that_a_session_left_is_kept_sealed(store):
     """With its credentials, which no repr shows."""
     session = await store.add_session(a_session())
     former = Former(provider="twilio", credentials={"authToken": "former-canary"}, since=session.created_at)
-    assert await store.save_session(session, msgspec.structs.replace(session, former=former, rev=2))
+    assert await store.save_session(session, msgspec.structs.replace(session, formers=(former,), rev=2))
     found = await store.session(session.session_id)
     assert found is not None
-    assert found.former == former
+    assert found.formers == (former,)
     seen = found.as_of("twilio")
     assert seen is not None
     assert seen.credentials == {"authToken": "former-canary"}

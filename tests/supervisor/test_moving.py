@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.house import House, draft, now, shop
 from tests.simulated import (
@@ -40,6 +41,7 @@ from wad.providers.http import Pools
 from wad.providers.meta.account import MetaConfig
 from wad.store.store import Retention
 from wad.supervisor.moving import REMEMBERED
+from wad.supervisor.policy import RestartPolicy
 from wad.supervisor.sending import Draft
 from wad.supervisor.sessions import NewSession, Sessions
 
@@ -329,6 +331,64 @@ async def test_a_change_that_is_refused_changes_nothing(autojump_clock: MockCloc
     assert house.world.bodies() == ["still"]
 
 
+# --- more than one change ---
+
+QUICK = RestartPolicy(intensity=1, random=Random(1))
+
+
+@asynccontextmanager
+async def resting(house: Two) -> AsyncIterator[Sessions]:
+    """A paired session that crashed too often, and has two messages waiting."""
+    assert isinstance(house.world, SocketProvider)
+    async with house.run() as sessions:
+        await shop(sessions)
+        await house.world.scan("shop")
+        house.world.script["*"] = [failing(refusal(Verdict.NOT_SENT, "later", retry_after=600.0))] * 2
+        for body in ("a", "b"):
+            await sessions.messages.send(draft(body, to=f"+52155123456{ord(body)}"))
+        await trio.sleep(1)
+        house.world.connects["shop"] = [RuntimeError("a bug")] * 9
+        house.world.drop("shop", refusal(Verdict.NOT_SENT, "dropped"))
+        await trio.sleep(60)
+        assert sessions.actors.get(SHOP).is_resting
+        yield sessions
+
+
+@pytest.mark.parametrize("last", ["third", "simulated"], ids=["to a third", "and back"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one after the other"])
+async def test_of_two_changes_while_it_rests_nothing_is_left(
+    autojump_clock: MockClock, at_once: bool, last: str
+) -> None:
+    """The next life has both to do. It sends by the last one, and the others may tell something for as long as one."""
+    third = SimulatedProvider()
+    third.name = "third"  # type: ignore[misc]
+    house = Two(world=SocketProvider(), policy=QUICK)
+    house.others = (house.new, third)
+    async with resting(house) as sessions:
+        house.world.connects.clear()
+        async with trio.open_nursery() as nursery:
+            for provider in ("new", last):
+                nursery.start_soon(moved, sessions, provider)
+                while not sessions.actors.get(SHOP).changing.locked():
+                    await trio.lowlevel.checkpoint()
+                if not at_once:
+                    await wait_all_tasks_blocked()
+        await trio.sleep(900)
+        session = sessions.session(SHOP)
+        assert session.provider == last
+        assert (house.world.forgotten, house.new.forgotten) == (["shop"], ["shop"])
+        assert await house.store().keys(SHOP, "creds", ["creds"]) == {}
+        assert all(former.settled for former in session.formers)
+        if last == "third":
+            assert sorted(third.bodies()) == ["a", "b"]
+            assert [former.provider for former in session.formers] == ["simulated", "new"]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sessions.look_after, Retention())
+            await trio.sleep(REMEMBERED.total_seconds() + 7200)
+            nursery.cancel_scope.cancel()
+        assert sessions.session(SHOP).formers == ()
+
+
 # --- dying over it --------------------------------------------------------------------------------
 
 #: More steps of the scheduler than a change takes.
@@ -365,8 +425,7 @@ async def test_whenever_wad_dies_over_it_each_message_goes_out_once(
                 changed += 1
                 assert await house.store().keys(SHOP, "creds", ["creds"]) == {}, step
                 assert house.world.forgotten, step
-                former = sessions.session(SHOP).former
-                assert former is not None
+                [former] = sessions.session(SHOP).formers
                 assert former.settled
     assert 0 < changed < STEPS / 2
 
@@ -445,7 +504,7 @@ async def test_only_the_old_provider_speaks_as_it(autojump_clock: MockClock) -> 
             nursery.start_soon(sessions.look_after, Retention())
             await trio.sleep(REMEMBERED.total_seconds() + 7200)
             nursery.cancel_scope.cancel()
-        assert sessions.session(SHOP).former is None
+        assert sessions.session(SHOP).formers == ()
         with pytest.raises(NotFound):
             await take(sessions, body, path="shop")
 

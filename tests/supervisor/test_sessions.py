@@ -526,3 +526,22 @@ async def test_a_disconnected_session_keeps_what_it_has_and_takes_only_what_asks
         await sessions.connect(SessionId("shop"), wait=10)
         await trio.sleep(1)
         assert house.world.bodies() == ["kept"]
+
+
+async def test_changes_at_once_are_made_one_after_the_other(autojump_clock: MockClock) -> None:
+    """None undoes another; and until one is on disk the session is found by what it was called."""
+    house = House()
+    async with house.run() as sessions:
+        await shop(sessions)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(sessions.update, SessionId("shop"), credentials={"key": "another"}))
+            nursery.start_soon(partial(sessions.update, SessionId("shop"), settings={"rate": 5.0}))
+            nursery.start_soon(partial(sessions.update, SessionId("shop"), settings={"burst": 7}))
+            await trio.lowlevel.checkpoint()
+            assert sessions.actors.of_account("simulated", "shop")
+        session = sessions.session(SessionId("shop"))
+        assert session.credentials == {"key": "another"}
+        assert (session.settings.rate, session.settings.burst) == (5.0, 7)
+        [found] = sessions.actors.of_account("simulated", "another")
+        assert found.session is session
+        assert not sessions.actors.of_account("simulated", "shop")

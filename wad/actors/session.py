@@ -68,6 +68,7 @@ class SessionActor:
     """A session and its life. `submit` and `receive` may be called by anybody: they go through the store."""
 
     __slots__ = (
+        "_changing",
         "_connection",
         "_document",
         "_fetching",
@@ -108,6 +109,7 @@ class SessionActor:
         self.mailbox = Mailbox()
         self.restarts = 0
         self.ended: trio.Event | None = None  # made by whoever waits for it to live no more
+        self._changing: trio.Lock | None = None  # made when first asked for: few sessions are ever changed
         self._revived: trio.Event | None = None  # set to end the rest of a failed session
         self.last_inbound_at: datetime | None = None
         self.last_outbound_at: datetime | None = None
@@ -254,7 +256,7 @@ class SessionActor:
                     try:
                         if load:
                             await self._load()
-                        await self._settle_former()
+                        await self._settle_formers()
                         if self.session.desired_state is DesiredState.CONNECTED:
                             if connect and not self.connecting.stays:
                                 self.connecting.start()
@@ -362,15 +364,18 @@ class SessionActor:
             log.warning("not_logged_out", extra={"session_id": self.session.session_id, "detail": untold})
         await self._reopen()
 
-    async def _settle_former(self) -> None:
-        """Carry out what a change of provider leaves to do: an earlier life may have died over it."""
-        former = self.session.former
-        if former is None or former.settled:
+    async def _settle_formers(self) -> None:
+        """Carry out what changes of provider leave to do: an earlier life may have died over it."""
+        formers = self.session.formers
+        if all(former.settled for former in formers):
             return
         await self.keys.clear()
-        await self._forget_at(former.provider, self.session.session_id)
+        for former in formers:
+            if not former.settled:
+                await self._forget_at(former.provider, self.session.session_id)
         await self.outbox.take_over()
-        await self.change(store_patiently=True, former=msgspec.structs.replace(former, settled=True))
+        settled = tuple(msgspec.structs.replace(former, settled=True) for former in formers)
+        await self.change(store_patiently=True, formers=settled)
 
     async def _disconnect(self) -> None:
         await self._hold()
@@ -431,6 +436,8 @@ class SessionActor:
             await self.change(store_patiently=True)
             with trio.move_on_after(seconds):
                 await revived.wait()
+            async with self.changing:
+                pass
         finally:
             self._revived = None
 
@@ -438,6 +445,13 @@ class SessionActor:
     def is_resting(self) -> bool:
         """Whether it has no life now, and its mailbox is closed: what it was asked to do, its next life does."""
         return self._revived is not None
+
+    @property
+    def changing(self) -> trio.Lock:
+        """Held by whoever changes what it is, one at a time; and while it is held, a rest does not end."""
+        if self._changing is None:
+            self._changing = trio.Lock()
+        return self._changing
 
     def revive(self) -> None:
         if self._revived is not None:

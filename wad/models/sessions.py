@@ -104,7 +104,7 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class Former(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider that a session had before this one: late statuses still come by it."""
+    """A provider that a session had before this one: late statuses still come by it."""
 
     provider: str
     credentials: dict[str, str]  # what its webhooks are verified with
@@ -137,7 +137,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     data_key: bytes = b""  # wrapped by the master key; see `wad.secrets`
     rev: int = 0
-    former: Former | None = None
+    formers: tuple[Former, ...] = ()  # oldest first; of each provider the last time that it was left
 
     def __repr__(self) -> str:  # whoever reads a QR code can pair a phone with it
         hidden = {"qr_code": self.qr_code and "***", "data_key": b""}
@@ -147,11 +147,11 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         """The session as *provider* knows it, or knew it before a change; None where it never did."""
         if provider == self.provider:
             return self
-        if self.former is None or provider != self.former.provider:
-            return None
-        return msgspec.structs.replace(
-            self, provider=provider, credentials=Credentials(self.former.credentials)
-        )
+        for former in self.formers:
+            if provider == former.provider:
+                known = Credentials(former.credentials)
+                return msgspec.structs.replace(self, provider=provider, credentials=known)
+        return None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

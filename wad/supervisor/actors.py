@@ -52,6 +52,9 @@ class Actors:
         self._scopes: dict[SessionId, trio.CancelScope] = {}
         self._accounts: defaultdict[tuple[str, str], list[SessionActor]] = defaultdict(list)
         self._shops: defaultdict[ShopId, dict[SessionId, SessionActor]] = defaultdict(dict)
+        self._listed: dict[
+            SessionId, tuple[ShopId | None, list[tuple[str, str]]]
+        ] = {}  # under what it is found
 
     def __iter__(self) -> Iterator[SessionActor]:
         return iter(self._actors.values())
@@ -106,30 +109,28 @@ class Actors:
         self._actors[session.session_id] = actor
         self._scopes[session.session_id] = scope = trio.CancelScope()
         self._list(actor)
-        self._join(actor)
         run = partial(actor.run, restored=restored, has_work=has_work)
         self._nursery.start_soon(self._keep_alive, actor, scope, run)
         return actor
 
     @contextmanager
     def changing(self, actor: SessionActor) -> Iterator[None]:
-        """Inside, the actor's provider or credentials change, and with them what its provider calls it; or its shop."""
-        shop_id = actor.session.shop_id
-        self._unlist(actor)
+        """Inside, the actor's provider or credentials change, and with them what its provider calls it; or its shop.
+
+        It is found as before until they have changed: what comes for it meanwhile is its own.
+        """
         try:
             yield
         finally:
-            self._list(actor)
-            if actor.session.shop_id != shop_id:
-                self._leave(shop_id, actor)
-                self._join(actor)
+            if actor.session.session_id in self._listed:  # else it ended meanwhile
+                self._unlist(actor)
+                self._list(actor)
 
     async def end(self, session_id: SessionId) -> SessionActor:
         """Nothing new reaches the actor from now on; once what it has in hand has its result, it lives no more."""
         actor = self.get(session_id)
         del self._actors[session_id]
         self._unlist(actor)
-        self._leave(actor.session.shop_id, actor)
         with trio.move_on_after(CALL_TIMEOUT):
             await actor.drain()
         actor.ended = trio.Event()
@@ -221,28 +222,28 @@ class Actors:
 
     def _names(self, session: Session) -> Iterator[tuple[str, str]]:
         """Each provider that the session has, or had before, and what that calls it."""
-        for name in (session.provider, session.former.provider if session.former else None):
-            seen = session.as_of(name) if name is not None else None
-            kind = self.kinds.get(name) if name is not None else None
+        for name in dict.fromkeys((session.provider, *(former.provider for former in session.formers))):
+            seen, kind = session.as_of(name), self.kinds.get(name)
             if seen is not None and kind is not None and (account := kind.account_of(seen.credentials)):
                 yield kind.name, account
 
     def _list(self, actor: SessionActor) -> None:
-        for name in self._names(actor.session):
+        session = actor.session
+        names = list(self._names(session))
+        self._listed[session.session_id] = session.shop_id, names
+        for name in names:
             self._accounts[name].append(actor)
+        if session.shop_id is not None:
+            self._shops[session.shop_id][session.session_id] = actor
 
     def _unlist(self, actor: SessionActor) -> None:
-        for name in self._names(actor.session):
+        session_id = actor.session.session_id
+        shop_id, names = self._listed.pop(session_id)
+        for name in names:
             self._accounts[name].remove(actor)
             if not self._accounts[name]:
                 del self._accounts[name]
-
-    def _join(self, actor: SessionActor) -> None:
-        if (shop_id := actor.session.shop_id) is not None:
-            self._shops[shop_id][actor.session.session_id] = actor
-
-    def _leave(self, shop_id: ShopId | None, actor: SessionActor) -> None:
         if shop_id is not None:
-            del self._shops[shop_id][actor.session.session_id]
+            del self._shops[shop_id][session_id]
             if not self._shops[shop_id]:
                 del self._shops[shop_id]

@@ -1,9 +1,11 @@
 """A session goes over to another provider, with its number, its queue and its conversations.
 
 Nothing is in hand when it happens, and it is on disk before anything else: `provider` and `credentials` are the new
-ones, and `former` says what is left to do of the old one. The next life does that, whichever one it is: the keys and
+ones, and `formers` says what is left to do of the old one. The next life does that, whichever one it is: the keys and
 files of the old provider go, and what waits goes by the new one (`wad.actors.takeover`). For a while the old
 provider's webhooks are still taken, for what it has to tell of its messages.
+
+A session may move on before that was done, while it rests from crashes: then the next life has both to do.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ REMEMBERED: Final = timedelta(days=8)
 async def move(
     services: Services, actors: Actors, actor: SessionActor, kind: ProviderKind, changes: dict[str, Any]
 ) -> None:
-    """Give *actor*'s session *changes*, of which *kind* is one.
+    """Give *actor*'s session *changes*, of which *kind* is one. The caller holds `actor.changing`.
 
     Raises StoreUnavailable or ActorDown: then it may be asked for again.
     """
@@ -38,11 +40,13 @@ async def move(
         before = actor.session
         # Where the old provider is says nothing of where the new one is.
         its = {"settings": msgspec.structs.replace(before.settings, base_url=None), "connection_data": {}}
+        formers = {former.provider: former for former in before.formers}
+        earlier = formers.pop(before.provider, None)
         # What an account that was never proven claims to be is nothing to go by.
-        known = dict(before.credentials) if actor.is_proven else {}
+        known = dict(before.credentials) if actor.is_proven else earlier.credentials if earlier else {}
         former = Former(provider=before.provider, credentials=known, since=services.now())
         with actors.changing(actor):
-            await actor.change(**{**its, **changes, "former": former})
+            await actor.change(**{**its, **changes, "formers": (*formers.values(), former)})
             actor.kind = kind
         actor.retune()
         actor.connecting.unproven()
@@ -59,11 +63,13 @@ async def move(
     raise ActorDown("the session's actor did not answer in time")
 
 
-async def forget_former(services: Services, actors: Actors) -> None:
+async def forget_formers(services: Services, actors: Actors) -> None:
     """Remove the credentials of providers that sessions left long ago."""
-    now = services.now()
-    for actor in [actor for actor in actors if actor.session.former is not None]:
-        former = actor.session.former
-        if former is not None and former.settled and now - former.since > REMEMBERED:
-            with actors.changing(actor):
-                await actor.change(store_patiently=True, former=None)
+    since = services.now() - REMEMBERED
+    for actor in [actor for actor in actors if any(each.since < since for each in actor.session.formers)]:
+        async with actor.changing:
+            formers = actor.session.formers
+            if all(each.settled for each in formers):  # else a life of its own is at it
+                with actors.changing(actor):
+                    kept = tuple(each for each in formers if each.since >= since)
+                    await actor.change(store_patiently=True, formers=kept)

@@ -172,7 +172,26 @@ class Sessions:
         credentials: Mapping[str, str | None] | None = None,  # RFC 7396: None removes a key
         settings: Mapping[str, Any] | None = None,  # camelCase names; None removes
     ) -> Session:
-        actor = self.actors.get(session_id)
+        async with self.actors.get(session_id).changing:
+            return await self._update(
+                self.actors.get(session_id),  # it may have gone meanwhile
+                provider=provider,
+                shop_id=shop_id,
+                phone_number=phone_number,
+                credentials=credentials,
+                settings=settings,
+            )
+
+    async def _update(
+        self,
+        actor: SessionActor,
+        *,
+        provider: str | None,
+        shop_id: ShopId | msgspec.UnsetType | None,
+        phone_number: str | msgspec.UnsetType | None,
+        credentials: Mapping[str, str | None] | None,
+        settings: Mapping[str, Any] | None,
+    ) -> Session:
         before = actor.session
         kind = self.actors.kind(provider) if provider is not None else actor.kind
         changes: dict[str, Any] = {"provider": kind.name}

@@ -17,7 +17,7 @@ from wad.models import SessionState
 from wad.store.files import Files
 from wad.store.store import Retention, Store
 from wad.supervisor.actors import Actors
-from wad.supervisor.moving import forget_former
+from wad.supervisor.moving import forget_formers
 
 log: Final = logging.getLogger("wad.upkeep")
 #: Seconds between looks for messages that outlived their `expiresAt` in sessions that may not send.
@@ -60,7 +60,7 @@ async def _purge(services: Services, actors: Actors, retention: Retention) -> No
             await _sweep(services.files, services.patient)
         await trio.sleep(PURGE_EVERY)
         await services.patient.purge(services.now(), retention)
-        await forget_former(services, actors)
+        await forget_formers(services, actors)
 
 
 async def _sweep(files: Files, store: Store) -> None:

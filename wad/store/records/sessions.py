@@ -14,7 +14,7 @@ from wad.store.records.values import at, json_object, maybe_at, maybe_ms, ms, to
 
 _credentials: Final = msgspec.json.Decoder(dict[str, str])
 _settings: Final = msgspec.json.Decoder(Settings)
-_former: Final = msgspec.json.Decoder(Former)
+_formers: Final = msgspec.json.Decoder(tuple[Former, ...])
 _reason: Final = msgspec.json.Decoder(Reason)
 
 _DEFAULT_SETTINGS: Final = Settings()
@@ -37,9 +37,9 @@ def session_row(session: Session, vault: Vault) -> Row:
         "settings": None
         if session.settings == _DEFAULT_SETTINGS
         else vault.seal(session.session_id, "sessions.settings", to_json(session.settings)),
-        "former": None
-        if session.former is None
-        else vault.seal(session.session_id, "sessions.former", to_json(session.former)),
+        "formers": vault.seal(session.session_id, "sessions.formers", to_json(session.formers))
+        if session.formers
+        else None,
         "createdAt": ms(session.created_at),
         "updatedAt": ms(session.updated_at),
         "owner": session.owner,
@@ -62,7 +62,7 @@ _SESSION_COLUMNS: Final = {
     "connection_data": "connectionData",
     "credentials": "credentials",
     "settings": "settings",
-    "former": "former",
+    "formers": "formers",
     "updated_at": "updatedAt",
     "owner": "owner",
     "epoch": "epoch",
@@ -86,15 +86,16 @@ def session_of(row: Row, vault: Vault) -> Session:
     session_id = SessionId(row["sessionId"])
     if not vault.knows(session_id):
         vault.learn(session_id, row["dataKey"])
-    credentials, settings, former = Credentials(), _DEFAULT_SETTINGS, None
+    credentials, settings = Credentials(), _DEFAULT_SETTINGS
+    formers: tuple[Former, ...] = ()
     try:
         credentials = Credentials(
             _credentials.decode(vault.open(session_id, "sessions.credentials", row["credentials"]))
         )
         if row["settings"] is not None:
             settings = _settings.decode(vault.open(session_id, "sessions.settings", row["settings"]))
-        if row.get("former") is not None:
-            former = _former.decode(vault.open(session_id, "sessions.former", row["former"]))
+        if row.get("formers") is not None:
+            formers = _formers.decode(vault.open(session_id, "sessions.formers", row["formers"]))
     except Unreadable as error:  # without credentials, its provider will ask for a person
         unreadable("session", session_id, session_id, error)
     return Session(
@@ -104,7 +105,7 @@ def session_of(row: Row, vault: Vault) -> Session:
         shop_id=row["shopId"],
         phone_number=row["phoneNumber"],
         settings=settings,
-        former=former,
+        formers=formers,
         desired_state=DesiredState(row["desiredState"]),
         state=SessionState(row["state"]),
         reason=None if row["reason"] is None else _reason.decode(row["reason"]),
