@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -130,3 +132,15 @@ async def test_a_connection_is_used_again() -> None:
             answer = b""
             while not answer.endswith(b"GET /a "):
                 answer += await stream.receive_some()
+
+
+async def test_who_resets_before_they_are_served_troubles_nobody() -> None:
+    """A connection can be over before the server looks at it; the others go on."""
+    async with connected() as (_, stream):
+        host, port = stream.socket.getpeername()
+        for _ in range(20):
+            with socket.create_connection((host, port)) as other:  # before the server's task has a turn
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        async with await trio.open_tcp_stream(host, port) as last:  # it is taken after them
+            await last.send_all(b"GET /a HTTP/1.1\r\n" + CLOSE + b"\r\n")
+            assert (await everything(last)).endswith(b"GET /a ")

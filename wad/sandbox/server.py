@@ -34,7 +34,11 @@ async def serve(
 
     async def handle(stream: trio.SocketStream) -> None:
         async with stream:
-            await _Connection(app, stream).run()
+            try:
+                client = stream.socket.getpeername()[:2]
+            except OSError:  # reset before it was our turn
+                return
+            await _Connection(app, stream, client).run()
 
     async with trio.open_nursery() as nursery:
         await nursery.start(trio.serve_listeners, handle, listeners)
@@ -44,11 +48,11 @@ async def serve(
 class _Connection:
     """One client: its requests one after the other."""
 
-    def __init__(self, app: ASGIApp, stream: trio.SocketStream) -> None:
+    def __init__(self, app: ASGIApp, stream: trio.SocketStream, client: Any) -> None:
         self._app = app
         self._stream = stream
         self._h11 = h11.Connection(h11.SERVER)
-        self._client = stream.socket.getpeername()[:2]
+        self._client = client
         self._server = stream.socket.getsockname()[:2]
         self._gone = False
 
