@@ -107,6 +107,24 @@ async def test_a_status_before_the_answer_waits_for_it(autojump_clock: MockClock
         assert await house.store().parked("shop") == set()
 
 
+async def test_a_restart_joins_what_a_crash_left_apart(autojump_clock: MockClock) -> None:
+    """The status came before the answer; wad recorded the answer, and died before it could join the two."""
+    house = House()
+    async with house.run() as sessions:
+        await shop(sessions)
+        sent = (await sessions.messages.send(draft())).message
+        await sessions.messages.wait_for(sent, 10)
+        provider_id = (await stored(house, sent.message_id)).provider_message_id
+        assert provider_id is not None
+        early = status(MessageState.DELIVERED, provider_id=provider_id)
+        house.die()
+    await house.store().park("shop", [early])
+    async with house.run():
+        await trio.sleep(60)
+        assert (await stored(house, sent.message_id)).state is MessageState.DELIVERED
+        assert await house.store().parked("shop") == set()
+
+
 async def test_a_status_that_overtakes_the_answer_is_not_undone_by_it(autojump_clock: MockClock) -> None:
     """The webhook arrives while the send is still waiting for its response: the state stays ahead."""
     house = House()

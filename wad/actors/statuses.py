@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from wad.actors.outbox import Outbox
 from wad.actors.services import Services
 from wad.models import RANK, MessageId, OutboundMessage, Session, StatusUpdate, concerns, with_status
+from wad.store.store import Store
 
 
 class Statuses:
@@ -33,18 +34,22 @@ class Statuses:
         self._parked: set[str] = set()  # provider message ids; the store has the statuses
 
     async def load(self) -> None:
-        self._parked = await self._services.patient.parked(self._session().session_id)
+        """Know what is parked, and join what an earlier life had no time to."""
+        store, session_id = self._services.patient, self._session().session_id
+        self._parked = await store.parked(session_id)
+        for message in (await store.messages_by_provider_id(session_id, self._parked)).values():
+            await self.accepted(message)
 
     async def receive(self, statuses: Sequence[StatusUpdate]) -> None:
         """Apply or park *statuses*; on return that is on disk. Raises StoreUnavailable."""
-        unknown = await self._apply(statuses)
+        unknown = await self._apply(statuses, self._services.store)
         if not unknown:
             return
         ids = {status.provider_message_id for status in unknown}
         self._parked |= ids  # before they are stored, so that `accepted` cannot look too early
         await self._services.store.park(self._session().session_id, unknown)
         for status in unknown:  # the answer may have been recorded while we parked
-            if not await self._apply([status]):
+            if not await self._apply([status], self._services.store):
                 await self._unpark(status.provider_message_id)
 
     async def accepted(self, message: OutboundMessage) -> None:
@@ -55,16 +60,15 @@ class Statuses:
         store = self._services.patient
         session_id = self._session().session_id
         for status in await store.parked_statuses(session_id, provider_id):
-            await self._apply([status])
+            await self._apply([status], store)
         await self._unpark(provider_id)
 
     async def _unpark(self, provider_id: str) -> None:
         await self._services.patient.unpark(self._session().session_id, provider_id)
         self._parked.discard(provider_id)
 
-    async def _apply(self, statuses: Sequence[StatusUpdate]) -> list[StatusUpdate]:
+    async def _apply(self, statuses: Sequence[StatusUpdate], store: Store) -> list[StatusUpdate]:
         """Apply what can be; return those whose message is not known. One read and one write a batch."""
-        store = self._services.store
         session = self._session()
         unknown: list[StatusUpdate] = []
         again = list(statuses)
@@ -87,17 +91,19 @@ class Statuses:
                         of_message.setdefault(message.message_id, (message, []))[1].append(status)
                     case None:
                         unknown.append(status)
-            again = await self._move(of_message.values())
+            again = await self._move(of_message.values(), store)
         return unknown
 
-    async def _move(self, moves: Iterable[tuple[OutboundMessage, list[StatusUpdate]]]) -> list[StatusUpdate]:
+    async def _move(
+        self, moves: Iterable[tuple[OutboundMessage, list[StatusUpdate]]], store: Store
+    ) -> list[StatusUpdate]:
         """Write each message's new state; return the statuses of those that somebody else moved meanwhile."""
         work = [(message, _steps(message, its), its) for message, its in moves]
         work = [(message, steps, its) for message, steps, its in work if steps]
         if not work:
             return []
         await self._tell([step for _, steps, _ in work for step in steps])
-        saved = await self._services.store.save_messages([(message, steps[-1]) for message, steps, _ in work])
+        saved = await store.save_messages([(message, steps[-1]) for message, steps, _ in work])
         lost: list[StatusUpdate] = []
         for (message, steps, its), won in zip(work, saved, strict=True):
             if not won:
