@@ -10,7 +10,7 @@ import msgspec
 from tests.conformance.twilio import TwilioHarness
 from tests.providers import meta
 from tests.providers.test_meta_send import CONTENTS
-from wad.conformance import GROUP, HttpHarness, Refusal, Said, Told
+from wad.conformance import GROUP, Beyond, HttpHarness, Refusal, Said, Told
 from wad.conformance.peer import Received, Script, answering
 from wad.errors import Verdict
 from wad.models import Content, Credentials, MessageState, Session, WebhookRequest
@@ -55,6 +55,18 @@ class CloudApiHarness(HttpHarness):
             "the pair's limit": Refusal(_error(131056), Verdict.THROTTLED, "pair_throttled"),
             "nobody to reach": Refusal(_error(131026), Verdict.REJECTED, "recipient_unreachable"),
             "a locked account": Refusal(_error(131031), Verdict.NEEDS_PERSON, "account_locked"),
+        }
+
+    def beyond(self) -> Mapping[str, Beyond]:
+        """Of each kind one; `tests/providers/test_meta_limits.py` has them all."""
+        buttons = {"type": "button", "body": {"text": "a"}, "action": {"buttons": []}}
+        picture = {"link": "https://x.example/a.png", "caption": "x" * 1025}
+        return {
+            "a text too long": Beyond({"type": "text", "text": {"body": "x" * 4097}}, "/text/body"),
+            "a caption too long": Beyond({"type": "image", "image": picture}, "/image/caption"),
+            "no button": Beyond(
+                {"type": "interactive", "interactive": buttons}, "/interactive/action/buttons"
+            ),
         }
 
     def echoes(self, text: str) -> Script:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.providers.twilio import wire
-from wad.conformance import HttpHarness, Refusal, Said, Told
+from wad.conformance import Beyond, HttpHarness, Refusal, Said, Told
 from wad.conformance.peer import Received, Script, answering
 from wad.errors import Verdict
 from wad.models import Content, MessageState, Session, WebhookRequest
@@ -82,6 +82,13 @@ class TwilioHarness(HttpHarness):
                 Verdict.REJECTED,
                 "invalid_parameter",
             ),
+        }
+
+    def beyond(self) -> Mapping[str, Beyond]:
+        picture = {"link": "https://x.example/a.png", "caption": "x" * 1025}
+        return {
+            "a text too long": Beyond({"type": "text", "text": {"body": "x" * 1601}}, "/text/body"),
+            "a caption too long": Beyond({"type": "image", "image": picture}, "/image/caption"),
         }
 
     def echoes(self, text: str) -> Script:

@@ -111,7 +111,7 @@ class Harness(ABC):
         """Labelled: where the next send waits for ever."""
 
     @abstractmethod
-    def shows(self) -> Mapping[str, Script]:
+    def exposes(self) -> Mapping[str, Script]:
         """Labelled: what makes the next send or connect fail, and may have secrets shown by it."""
 
     def refusals(self) -> Mapping[str, Refusal]:

@@ -94,7 +94,7 @@ class HttpHarness(Harness):
     def stalls(self) -> Mapping[str, Script]:
         return {"before the answer": wire.hang, "in the middle of the answer": _stalls_in_its_answer}
 
-    def shows(self) -> Mapping[str, Script]:
+    def exposes(self) -> Mapping[str, Script]:
         """Answers that quote us."""
         secrets = " ".join(self.secrets)
         return {

@@ -38,7 +38,7 @@ class Secrecy:
                 for error in w.kind.check_credentials(spoilt):
                     assert secret not in error.detail
 
-    @rows("failure", lambda harness: harness.shows())
+    @rows("failure", lambda harness: harness.exposes())
     async def test_no_secret_is_shown(
         self, harness: Harness, failure: Script, caplog: pytest.LogCaptureFixture
     ) -> None:

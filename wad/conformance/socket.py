@@ -11,7 +11,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Never, TypeVar
 
 import trio
 
@@ -47,7 +47,7 @@ class SocketHarness(Harness):
     def closes(self) -> Mapping[str, Refusal]:
         """Labelled: why a living connection is lost, and what the link hears of it."""
 
-    def shows(self) -> Mapping[str, Script]:
+    def exposes(self) -> Mapping[str, Script]:
         return {"a refusal": self.rejects(), "a send in doubt": next(iter(self.doubts().values())).script}
 
     def marks_read(self) -> Script:
@@ -84,43 +84,56 @@ class SocketWorld(World):
 class Lasting(Generic[T]):
     """A loop of trio's in a thread of its own, which outlives a test, and what is open in it from the first row on."""
 
+    value: T
+
     def __init__(self, opens: Callable[[], AbstractAsyncContextManager[T]]) -> None:
         self._opens = opens
         self._thread: threading.Thread | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._over: trio.Event
-        self.value: T
+        self._told: queue.SimpleQueue[BaseException | None] = (
+            queue.SimpleQueue()
+        )  # it is open, or why it ended
 
     def run(self, row: Callable[[], Awaitable[None]], **how: Any) -> None:
         """Run *row* in it: for `Harness.run`."""
         if self._thread is None:
             self._start()
-        trio.from_thread.run(row, trio_token=self._token)
+        try:
+            trio.from_thread.run(row, trio_token=self._token)
+        except trio.RunFinishedError:
+            self._ended()
 
     def close(self) -> None:
         if self._thread is not None:
-            trio.from_thread.run_sync(self._over.set, trio_token=self._token)
+            try:
+                trio.from_thread.run_sync(self._over.set, trio_token=self._token)
+            except trio.RunFinishedError:
+                self._ended()
             self._thread.join()
             self._thread = None
 
+    def _ended(self) -> Never:
+        """It broke while a row, or nobody, was looking. The next row starts another one."""
+        self._thread = None
+        raise RuntimeError("what the rows share has ended") from self._told.get()
+
     def _start(self) -> None:
-        ready: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        thread = threading.Thread(target=self._live, args=(ready,), name="conformance", daemon=True)
+        thread = threading.Thread(target=self._live, name="conformance", daemon=True)
         thread.start()
-        if (failed := ready.get()) is not None:
-            thread.join()
+        if (failed := self._told.get()) is not None:
             raise failed
         self._thread = thread
 
-    def _live(self, ready: queue.SimpleQueue[BaseException | None]) -> None:
+    def _live(self) -> None:
         async def live() -> None:
             self._over = trio.Event()
             async with self._opens() as self.value:
                 self._token = trio.lowlevel.current_trio_token()
-                ready.put(None)
+                self._told.put(None)
                 await self._over.wait()
 
         try:
             trio.run(live)
-        except BaseException as error:  # noqa: BLE001  it is raised where somebody waits for the start
-            ready.put(error)
+        except BaseException as error:  # noqa: BLE001  it is raised where somebody waits
+            self._told.put(error)
