@@ -53,6 +53,24 @@ async def test_a_caller_may_wait_for_the_provider(autojump_clock):
         assert trio.current_time() - began == 5
 
 
+async def test_a_message_whose_session_is_deleted_meanwhile_was_taken_all_the_same(autojump_clock):
+    """The answer to who waited says so, and why it will not leave; it is no 404."""
+    async with front() as ask:
+        await ask.session()
+        ask.house.world.script["*"] = [failing(refusal(Verdict.NOT_SENT, retry_after=600.0))]
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def delete():
+                await trio.sleep(2)
+                assert (await ask("DELETE", "/sessions/shop")).status == 204
+
+            sent = await ask.send("x", prefer="wait=5")
+        assert (sent.status, sent.json["status"]) == (202, "queued")
+        assert sent.json["reason"]["code"] == "session_deleted"
+        assert (await ask("GET", sent.headers["location"])).status == 404
+
+
 async def test_nobody_waits_longer_than_allowed(autojump_clock):
     """http.max_wait is what is granted, and the answer says so."""
     async with front(config={"http": {"max_wait": 3}}) as ask:

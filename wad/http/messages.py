@@ -32,6 +32,12 @@ SENT_HEADERS: Final = {
     "Preference-Applied": "The wait that was granted",
 }
 _KEY_LENGTH: Final = 255
+#: Why a message that was taken will not leave.
+_DELETED: Final = Reason(
+    "session_deleted",
+    "the session was deleted meanwhile, and what it had not sent with it",
+    needs_person=True,
+)
 _canonical: Final = msgspec.json.Encoder(order="deterministic").encode
 
 #: States in which the provider has the message.
@@ -72,10 +78,13 @@ async def send(api: Api, exchange: Exchange) -> Answer:
 
 
 def _waits_for(api: Api, message: OutboundMessage) -> Reason | None:
-    """The person that an unsent message's session waits for, if it does."""
+    """The person that an unsent message's session waits for, if it does; or that there is no session any more."""
     if message.state not in (MessageState.SCHEDULED, MessageState.QUEUED):
         return None
-    reason = api.sessions.status(message.session_id).reason
+    try:
+        reason = api.sessions.status(message.session_id).reason
+    except NotFound:  # of the session: the message was taken, whatever became of it
+        return _DELETED
     return reason if reason is not None and reason.needs_person else None
 
 

@@ -139,7 +139,11 @@ class Messages:
         """
         current = message
         with trio.move_on_after(seconds):
-            while (actor := self._living(current)) is not None:
+            while True:
+                if (actor := self._living(current)) is None:  # deleted: another one may have got it before
+                    current = await self._services.store.message(message.message_id) or current
+                    if (actor := self._living(current)) is None:
+                        break
                 with actor.outbox.moves.watched(message.message_id):
                     move = actor.outbox.moves.next(message.message_id)
                     current = await self._services.store.message(message.message_id) or current
