@@ -32,6 +32,7 @@ from wad.events import (
     FlowDelivered,
     InboundDuplicate,
     InboxDied,
+    MediaFetched,
     MessageMoved,
     MessageQueued,
     MessageReceived,
@@ -53,6 +54,7 @@ from wad.models import (
     Failure,
     InboundMessage,
     InboxItem,
+    Media,
     MessageId,
     MessageState,
     OutboundMessage,
@@ -470,6 +472,13 @@ def item() -> InboxItem:
     )  # fmt: skip
 
 
+def media(**changes: Any) -> Media:
+    return Media(
+        media_id="med_1", session_id=SessionId("tienda-1"), provider="cloud_api", provider_media_id=CANARIES["meta token"],
+        mime_type="image/png", filename=CANARY_TEXT, created_at=NOW, expires_at=NOW, **changes,
+    )  # fmt: skip
+
+
 def failure() -> Failure:
     return Failure("recipient_invalid", f"no {PHONE}: {CANARY_TEXT} {CANARIES['meta token']}", "131026")
 
@@ -527,6 +536,10 @@ FACTS: list[tuple[Fact, str, str]] = [
     (BridgeEnded("1", 4711, "killed by signal 9", expected=False), "error", "bridge_lost"),
     (BridgeEnded("1", 4711, "nothing to carry", expected=True), "info", "bridge_ended"),
     (InboxDied(item()), "error", "inbox_dead_letter"),
+    (MediaFetched(media(), "stored", 1.5), "debug", "media_fetched"),
+    (MediaFetched(media(error=failure()), "retry", 1.5), "info", "media_fetched"),
+    (MediaFetched(media(error=failure()), "disk", 1.5), "warning", "media_fetched"),
+    (MediaFetched(media(error=failure()), "failed", 1.5), "warning", "media_fetched"),
     (RequestServed("/api/whatsapp/send", "POST", 202, 0.1), "debug", "request_served"),
     (RequestServed("/api/whatsapp/send", "POST", 503, 0.1), "warning", "request_served"),
 ]

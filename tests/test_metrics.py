@@ -21,6 +21,7 @@ from wad.events import (
     FailedOver,
     FlowDelivered,
     InboundDuplicate,
+    MediaFetched,
     MessageMoved,
     MessageQueued,
     MessageReceived,
@@ -37,6 +38,7 @@ from wad.models import (
     FlowEvent,
     InboundMessage,
     InboxItem,
+    Media,
     MessageId,
     MessageState,
     OutboundMessage,
@@ -59,6 +61,7 @@ PUBLIC = {
     "wad_message_outcomes_total": {"provider", "outcome"},
     "wad_send_seconds": {"provider"},
     "wad_provider_request_seconds": {"provider", "operation", "result"},
+    "wad_bulk_depth": {"provider"},
     "wad_outbox_depth": {"provider"},
     "wad_outbox_oldest_seconds": {"provider"},
     "wad_inbound_total": {"provider", "type"},
@@ -77,6 +80,9 @@ PUBLIC = {
     "wad_bridge_processes": set(),
     "wad_bridge_restarts_total": set(),
     # wad's own beside them
+    "wad_media_fetched_total": {"provider", "result"},
+    "wad_media_waiting": set(),
+    "wad_media_bytes": set(),
     "wad_balanced_total": {"policy", "why"},
     "wad_failed_over_total": {"provider", "why"},
     "wad_unknown_messages": set(),
@@ -148,6 +154,13 @@ def inbound(type_: str) -> InboxItem:
     )
 
 
+def a_file() -> Media:
+    return Media(
+        media_id="med_1", session_id=SessionId("tienda-1"), provider="cloud_api", provider_media_id="1", mime_type="image/png",
+        created_at=NOW, expires_at=NOW,
+    )  # fmt: skip
+
+
 # --- names ----------------------------------------------------------------------------------------
 
 
@@ -182,6 +195,7 @@ def test_every_closed_set_of_labels_stands_at_zero_from_the_start():
         assert scrape("wad_webhook_requests_total", provider=provider, result="bad_signature") == 0
         assert scrape("wad_session_restarts_total", provider=provider, reason="bug") == 0
         assert scrape("wad_throttled_total", provider=provider, scope="pair") == 0
+        assert scrape("wad_media_fetched_total", provider=provider, result="failed") == 0
         assert scrape("wad_sessions", provider=provider, state="bad_credentials") == 0
         assert scrape("wad_breaker_state", provider=provider, state="open") == 0
         assert scrape("wad_outbox_depth", provider=provider) == 0
@@ -301,6 +315,11 @@ def test_a_scheduled_message_is_timed_from_its_hour_on():
         ),
         (FlowDelivered(inbound("text"), "gone", 0.1), "wad_flow_deliveries_total", {"outcome": "gone"}),
         (FlowDelivered(inbound("text"), "answered", 0.1), "wad_flow_seconds_count", {}),
+        (
+            MediaFetched(a_file(), "disk", 0.1),
+            "wad_media_fetched_total",
+            {"provider": "cloud_api", "result": "disk"},
+        ),
         (
             ActorCrashed(SessionId("s"), "cloud_api", KeyError("x"), 1, 1.0),
             "wad_session_restarts_total",
