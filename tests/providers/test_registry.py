@@ -107,7 +107,7 @@ def test_a_broken_one_is_named_and_leaves_the_others_alone(
 
 
 def test_a_name_that_two_packages_have_is_neithers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Which one is meant is not for wad to guess, and not even where one of them is wad."""
+    """Which one is meant is not for wad to guess."""
     for package in ("wad-one", "wad-other"):
         install(
             monkeypatch, tmp_path, package, entry_points={"dove": "dove:provider"}, modules={"dove": DOVE}
@@ -115,6 +115,23 @@ def test_a_name_that_two_packages_have_is_neithers(monkeypatch: pytest.MonkeyPat
     found = installed()
     assert found.broken == {"dove": "wad-one and wad-other: two packages name it; uninstall one of them"}
     assert found.providers == OWN
+
+
+async def test_wads_own_name_stays_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A package that is installed beside it cannot take a provider away; that it is not used is told."""
+    install(
+        monkeypatch, tmp_path, "wad-dove", entry_points={"twilio": "dove:provider"}, modules={"dove": DOVE}
+    )
+    found = installed()
+    assert (found.providers, found.broken) == (OWN, {})
+    why = "wad-dove: it is the name of one of wad's own"
+    assert found.ignored == {"twilio": why}
+    assert (await made(found, tmp_path)).keys() == OWN.keys()
+    [told] = [record for record in caplog.records if record.name == "wad.providers"]
+    assert (told.levelno, told.getMessage()) == (logging.WARNING, "provider_ignored")
+    assert (told.__dict__["provider"], told.__dict__["detail"]) == ("twilio", why)
 
 
 async def test_one_that_cannot_be_made_is_logged_and_leaves_the_others_alone(

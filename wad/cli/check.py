@@ -45,6 +45,7 @@ def check(config: Config, config_file: Path | None, as_json: bool) -> None:
         "tokens": [token.name for token in config.auth.tokens],
         "providers": list(providers.providers),
         "brokenProviders": dict(providers.broken),
+        "ignoredProviders": dict(providers.ignored),
         "flow": config.flow.url or (f"rules in {config.flow.rules}" if config.flow.rules else None),
     }
     if as_json:
@@ -64,10 +65,10 @@ def check(config: Config, config_file: Path | None, as_json: bool) -> None:
             "flow": found["flow"] or "none: messages wait in the API and in the event stream",
         }
     )
-    for name, why in providers.broken.items():
-        click.echo(
-            f"{click.style('warning', fg='yellow')}: the provider {name} cannot be used: {escaped(why)}"
-        )
+    warnings = [f"the provider {name} cannot be used: {why}" for name, why in providers.broken.items()]
+    warnings += [f"somebody's provider {name} is not used: {why}" for name, why in providers.ignored.items()]
+    for warning in warnings:
+        click.echo(f"{click.style('warning', fg='yellow')}: {escaped(warning)}")
 
 
 @command()

@@ -21,6 +21,8 @@ from wad.providers.provider import Provider
 log: Final = logging.getLogger("wad.providers")
 #: The group of entry points that name a `Provider`.
 GROUP: Final = "wad.providers"
+#: The package that this is: under the names of its own providers nobody else's are used.
+OWN: Final = "wad"
 #: As the API takes it, and as it stands in paths and metrics.
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -30,6 +32,7 @@ class Installed(msgspec.Struct, frozen=True):
 
     providers: Mapping[str, Provider]
     broken: Mapping[str, str]
+    ignored: Mapping[str, str] = {}  # by wad's own name, whose package names it too
 
     @property
     def sections(self) -> Mapping[str, type[ProviderSection] | None]:
@@ -43,6 +46,8 @@ class Installed(msgspec.Struct, frozen=True):
         kinds: dict[str, ProviderKind] = {}
         for name, why in self.broken.items():
             log.error("provider_broken", extra={"provider": name, "detail": why})
+        for name, why in self.ignored.items():
+            log.warning("provider_ignored", extra={"provider": name, "detail": why})
         for name, provider in self.providers.items():
             try:
                 kinds[name] = provider.make(sections[name], place)
@@ -58,12 +63,16 @@ def installed() -> Installed:
         by_name.setdefault(each.name, []).append(each)
     providers: dict[str, Provider] = {}
     broken: dict[str, str] = {}
+    ignored: dict[str, str] = {}
     for name, named in sorted(by_name.items()):
+        own = [each for each in named if _package(each) == OWN]
+        if own and len(own) < len(named):
+            ignored[name] = f"{_packages(set(named) - set(own))}: it is the name of one of wad's own"
         try:
-            providers[name] = _loaded(_the_one(named))
+            providers[name] = _loaded(_the_one(own or named))
         except Exception as error:  # noqa: BLE001  whatever somebody else's module raises is told
-            broken[name] = f"{' and '.join(sorted(map(_package, named)))}: {_told(error)}"
-    return Installed(providers, broken)
+            broken[name] = f"{_packages(own or named)}: {_told(error)}"
+    return Installed(providers, broken, ignored)
 
 
 class _Unusable(Exception):
@@ -88,6 +97,10 @@ def _loaded(entry_point: metadata.EntryPoint) -> Provider:
         )
     found.section()  # every key has a default
     return found
+
+
+def _packages(named: Iterable[metadata.EntryPoint]) -> str:
+    return " and ".join(sorted(map(_package, named)))
 
 
 def _package(entry_point: metadata.EntryPoint) -> str:

@@ -77,3 +77,5 @@ def packages() -> Iterator[Finding]:
         yield Finding("providers", "fail", "there are none: wad runs without being installed", step)
     for name, why in found.broken.items():
         yield Finding("providers", "warn", f"{name} cannot be used: {why}", "mend that package, or remove it")
+    for name, why in found.ignored.items():
+        yield Finding("providers", "warn", f"somebody's {name} is not used: {why}", "remove that package")
