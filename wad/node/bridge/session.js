@@ -225,6 +225,7 @@ export class Session {
 			getMessage: (key) => this.#content(key),
 			makeSignalRepository: signal(keys, {
 				deciphered: (ciphertext, plaintext) => this.#deciphered(ciphertext, plaintext),
+				author: (ciphertext) => this.inbound.stanzas.get(ciphertext)?.participant,
 				enciphering: () => this.sender.enciphering(),
 				paired: (pairs) => this.#pairs(pairs),
 			}),

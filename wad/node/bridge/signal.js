@@ -1,6 +1,6 @@
 /** The Signal layer of a session, with its three moments told: a message deciphered, one enciphered, a number's LID learnt. */
 
-import { addTransactionCapability, DEFAULT_CONNECTION_CONFIG, isPnUser } from '@whiskeysockets/baileys'
+import { addTransactionCapability, DEFAULT_CONNECTION_CONFIG, isPnUser, proto, unpadRandomMax16 } from '@whiskeysockets/baileys'
 
 /**
  * For Baileys' `makeSignalRepository`.
@@ -16,13 +16,18 @@ import { addTransactionCapability, DEFAULT_CONNECTION_CONFIG, isPnUser } from '@
  * `deciphered` runs inside that transaction, between the deciphering and the commit, and what it throws undoes both.
  * (A transaction inside another is part of it.)
  *
+ * The key of a group's member comes inside such a message, beside the first one that it opens. Baileys takes it out after
+ * the commit: a kill between the two loses it, and with it all that this member says until there is a new one. So it is
+ * taken out inside the transaction, too.
+ *
  * @param {object} keys the session's, fenced
  * @param {object} told
  * @param {(ciphertext: Uint8Array, plaintext: Uint8Array) => Promise<void>} told.deciphered
+ * @param {(ciphertext: Uint8Array) => string|undefined} told.author the member of a group who sent it
  * @param {() => void} told.enciphering
  * @param {(pairs: {lid: string, pn: string}[]) => void} told.paired
  */
-export function signal(keys, { deciphered, enciphering, paired }) {
+export function signal(keys, { deciphered, author, enciphering, paired }) {
 	return ({ creds }, logger, lookUp) => {
 		const { makeSignalRepository, transactionOpts } = DEFAULT_CONNECTION_CONFIG
 		const own = addTransactionCapability(keys, logger, transactionOpts)
@@ -31,6 +36,7 @@ export function signal(keys, { deciphered, enciphering, paired }) {
 		const mapping = repository.lidMapping
 		const locked = async (jid, work) => own.transaction(work, (isPnUser(jid) && (await mapping.getLIDForPN(jid))) || jid)
 		const { decryptMessage, decryptGroupMessage, encryptMessage, encryptGroupMessage, injectE2ESession } = repository
+		const { processSenderKeyDistributionMessage: learn } = repository
 		const decipher = (jid, ciphertext, work) =>
 			locked(jid, async () => {
 				const plaintext = await work()
@@ -41,7 +47,23 @@ export function signal(keys, { deciphered, enciphering, paired }) {
 			enciphering()
 			return locked(jid, work)
 		}
-		repository.decryptMessage = (args) => decipher(args.jid, args.ciphertext, () => decryptMessage(args))
+		const learnt = new Set() // what Baileys is about to bring once more: a second copy would push out an older key
+		const named = ({ authorJid, item }) => `${authorJid} ${Buffer.from(item.axolotlSenderKeyDistributionMessage).toString('base64')}`
+		repository.processSenderKeyDistributionMessage = async (args) => {
+			if (!learnt.delete(named(args))) await learn(args)
+		}
+		const learnFrom = async (plaintext, authorJid) => {
+			const item = authorJid && proto.Message.decode(unpadRandomMax16(plaintext)).senderKeyDistributionMessage
+			if (!item?.groupId) return
+			await learn({ authorJid, item })
+			learnt.add(named({ authorJid, item }))
+		}
+		repository.decryptMessage = (args) =>
+			decipher(args.jid, args.ciphertext, async () => {
+				const plaintext = await decryptMessage(args)
+				await learnFrom(plaintext, author(args.ciphertext))
+				return plaintext
+			})
 		repository.decryptGroupMessage = (args) => decipher(args.group, args.msg, () => decryptGroupMessage(args))
 		repository.encryptMessage = (args) => encipher(args.jid, () => encryptMessage(args))
 		repository.encryptGroupMessage = (args) => encipher(args.group, () => encryptGroupMessage(args))

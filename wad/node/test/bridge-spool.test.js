@@ -65,6 +65,27 @@ test('a group message is told again whole, with who wrote it', async (t) => {
 	assert.equal(again.message.conversation ?? again.message.extendedTextMessage.text, 'all')
 })
 
+test("a group member's key is kept with the message that brought it, whenever the bridge is killed", async (t) => {
+	const home = await house(t)
+	const first = await home.paired('shop', ACCOUNT)
+	const { id: group } = await home.web.call('group_create', { subject: 'Friends', participants: [CONTACT, ACCOUNT] })
+	home.store.written = (data) => {
+		const opened = Object.keys(data.session ?? {}).some((address) => address.includes(CONTACT))
+		if (opened) first.child.kill('SIGKILL')
+	}
+	await home.web.call('say', { from: CONTACT, group, content: { text: 'with my key' } })
+	await first.gone
+	home.store.written = () => {}
+
+	const second = home.bridge()
+	await second.open('shop')
+	await second.told('shop', 'open')
+	const { id } = await home.web.call('say', { from: CONTACT, group, content: { text: 'without it' } })
+	const told = await second.message('shop', id)
+	assert.equal(told.message.conversation ?? told.message.extendedTextMessage.text, 'without it')
+	assert.equal((await home.web.entry(id, ({ received }) => received)).retries, 0, 'it did not have to be asked for')
+})
+
 test('nothing that WhatsApp holds for received is lost, whenever the bridge is killed', async (t) => {
 	const home = await house(t)
 	const seen = new Set()

@@ -22,6 +22,8 @@ export class Store {
 	held = null
 	/** How many transactions came. */
 	sets = 0
+	/** Hears what each of them brought, once it is written. */
+	written = (_data) => {}
 
 	table(session) {
 		if (!this.tables.has(session)) this.tables.set(session, {})
@@ -48,6 +50,7 @@ export class Store {
 						else kind[id] = text
 					}
 				}
+				this.written(data)
 				return {}
 			},
 			'creds.set': ({ session, creds }) => {
