@@ -126,35 +126,13 @@ async def test_a_reply_to_our_own_message_quotes_it(town: Town, life: Life):
     assert reply["reply"] == accepted.provider_message_id
 
 
-async def test_all_that_people_write_comes_in(town: Town, life: Life, tmp_path: Path):
+async def test_a_file_that_came_in_can_be_fetched(town: Town, life: Life, tmp_path: Path):
     photo = tmp_path / "photo"
     photo.write_bytes(PHOTO)
-    words = {
-        "text": {"text": "hola"},
-        "image": {"image": {"file": str(photo), "caption": "foto"}},
-        "voice": {"audio": {"file": str(photo), "ptt": True}},
-        "document": {"document": {"file": str(photo), "fileName": "f.pdf", "mimetype": "application/pdf"}},
-        "sticker": {"sticker": {"file": str(photo)}},
-        "location": {"location": {"latitude": 19.5, "longitude": -99.25}},
-        "contact": {"contact": {"name": "Eva", "phone": "5215598765432"}},
-        "poll": {"poll": {"name": "¿Cuándo?", "options": ["hoy", "mañana"]}},
-    }
-    for content in words.values():
-        await town.say(content)
-    items = await life.received(len(words))
+    await town.say({"image": {"file": str(photo), "caption": "foto"}})
+    [item] = await life.received()
 
-    contents = {item.event.content["type"]: item.event.content for item in items}
-    assert set(contents) == {
-        "text",
-        "image",
-        "audio",
-        "document",
-        "sticker",
-        "location",
-        "contacts",
-        "poll",
-    }
-    image = contents["image"]["image"]
+    image = item.event.content["image"]
     media = await life.store.media(image["mediaId"])
     assert media is not None
     async with life.sessions.calls.download(media) as content:
