@@ -409,6 +409,7 @@ def _limits(config: Config) -> Limits:
     limits, backoff = config.limits, config.supervisor.backoff
     return Limits(
         queue_per_session=limits.queue_per_session,
+        bulk_per_session=limits.bulk_per_session,
         send_concurrency=limits.send_concurrency,
         inbox_concurrency=limits.inbox_concurrency,
         message_ttl=timedelta(seconds=limits.retry.max_age),

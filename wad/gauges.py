@@ -25,7 +25,10 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     outbox_depth: Mapping[
         str, int
     ] = {}  # provider -> messages that are scheduled, queued, sending or unknown
-    outbox_oldest: Mapping[str, float] = {}  # provider -> seconds that the oldest due one has waited
+    outbox_oldest: Mapping[
+        str, float
+    ] = {}  # provider -> seconds that the oldest due one has waited, but for bulk
+    bulk_depth: Mapping[str, int] = {}  # provider -> those of them that wait and are bulk
     inbox_depth: int = 0
     inbox_oldest: float = 0.0
     breakers: Mapping[tuple[str, ...], int] = {}  # (provider, state) -> how many
@@ -64,10 +67,17 @@ class Snapshot(Collector):
         )
         yield _family(
             "wad_outbox_oldest_seconds",
-            "How long the oldest message that is due waits.",
+            "How long the oldest message that is due waits, but for bulk.",
             ["provider"],
             providers,
             _keyed(now.outbox_oldest),
+        )
+        yield _family(
+            "wad_bulk_depth",
+            "Messages of the priority bulk that wait.",
+            ["provider"],
+            providers,
+            _keyed(now.bulk_depth),
         )
         yield _family(
             "wad_dead_letters", "Dead letters.", ["direction"], directions, _keyed(now.dead_letters)

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -42,6 +42,7 @@ from wad.models import (
     MessageState,
     OutboundMessage,
     Person,
+    Priority,
     SessionId,
     Settings,
     ShopId,
@@ -91,6 +92,7 @@ class Story:
         self.cancelled: set[MessageId] = set()
         self.callbacks: list[Callback] = []
         self.peace = False
+        self.busy: list[str] = []  # the sessions that believe to have something open at the end
 
     # --- what is told ---
 
@@ -162,7 +164,7 @@ class Story:
             patient=store.patient(),
             events=Events(),
             flows=Flows(FlowDefaults(), None, Rules.parse(RULES, parse_reply)),
-            limits=Limits(),
+            limits=Limits(bulk_page=2),
             now=now,
             random=Random(self.chance.random()),
             connecting=trio.CapacityLimiter(5),
@@ -213,6 +215,7 @@ class Story:
                 self.chance.choice(self.sessions),
                 idempotency=key,
                 reference=name,
+                **self._how(),
             )
             if self.chance.random() < 0.4:  # wad chooses the session
                 wanted = msgspec.structs.replace(wanted, session_id=None, shop_id=_SHOP)
@@ -227,6 +230,15 @@ class Story:
                         if self.chance.random() < 0.1:
                             await self._cancel(sessions, life, sent.message.message_id, name)
                     break
+
+    def _how(self) -> dict[str, Any]:
+        """A third goes as bulk, of which there is more than fits a page; some of all for a time of its own."""
+        how: dict[str, Any] = {}
+        if self.chance.random() < 0.3:
+            how["priority"] = Priority.BULK
+        if self.chance.random() < 0.1:
+            how["send_at"] = now() + timedelta(seconds=self.chance.uniform(1, 300))
+        return how
 
     async def _cancel(self, sessions: Sessions, life: Life, message_id: MessageId, name: str) -> None:
         await trio.sleep(self.chance.uniform(0, 3))
@@ -285,6 +297,7 @@ class Story:
                 callback.acknowledged for callback in self.callbacks
             ):
                 await trio.sleep(60)
+        self.busy = [a.session.session_id for a in sessions.actors if a.busy or a.outbox.backlog.size]
 
     # --- the count ---
 
@@ -294,6 +307,7 @@ class Story:
         sends = Counter(message.message_id for message in self.world.ledger)
         rows: dict[MessageId, OutboundMessage] = await store.messages([*self.acknowledged, *sends])
         return [
+            *(f"{name} believes that something waits" for name in self.busy),
             *self._each_has_its_end(rows, sends),
             *self._order(rows),
             *[fault async for fault in self._inbound(store, sends)],
@@ -329,7 +343,7 @@ class Story:
         last: dict[tuple[str, str, int], tuple[int, str]] = defaultdict(lambda: (0, ""))
         for message in self.world.ledger:
             row = rows[message.message_id]
-            if row.attempts != 1 or row.moves:
+            if row.attempts != 1 or row.moves or row.send_at is not None:
                 continue
             lane = (message.session_id, message.chat, message.priority)
             if message.seq < last[lane][0]:

@@ -20,14 +20,18 @@ _GRACE: Final = 5.0
 class Moves:
     """Those of one session."""
 
-    __slots__ = ("_services", "_tell", "_waiting", "_watchers")
+    __slots__ = ("_made", "_services", "_tell", "_waiting", "_watchers")
 
     def __init__(
-        self, services: Services, tell: Callable[[Sequence[OutboundMessage]], Awaitable[None]]
+        self,
+        services: Services,
+        tell: Callable[[Sequence[OutboundMessage]], Awaitable[None]],
+        made: Callable[[OutboundMessage, OutboundMessage], None],
     ) -> None:
-        """*tell* stores a step for the flow, where the flow wants to hear of it."""
+        """*tell* stores a step for the flow, where the flow wants to hear of it; *made* hears of each that is on disk."""
         self._services = services
         self._tell = tell
+        self._made = made
         self._waiting: dict[MessageId, trio.Event] = {}
         self._watchers: Counter[MessageId] = Counter()
 
@@ -66,15 +70,27 @@ class Moves:
             if merged is None:
                 return current
             old, new = current, merged
-        self.made(new)
+        self.made(old, new)
         return new
+
+    async def record_all(
+        self, moves: Sequence[tuple[OutboundMessage, OutboundMessage]]
+    ) -> list[OutboundMessage]:
+        """Write many that end, in one commit, each where its row is still the old one; those that are written."""
+        await self._tell([new for _, new in moves])
+        saved = await self._services.patient.save_messages(moves)
+        for (old, new), won in zip(moves, saved, strict=True):
+            if won:
+                self.made(old, new)
+        return [new for (_, new), won in zip(moves, saved, strict=True) if won]
 
     # --- telling ------------------------------------------------------------------------------------
 
-    def made(self, message: OutboundMessage) -> None:
-        """*message* is in its new state on disk: tell whoever subscribed or waits."""
-        self._services.events.publish(MessageMoved(message))
-        if (event := self._waiting.pop(message.message_id, None)) is not None:
+    def made(self, old: OutboundMessage, new: OutboundMessage) -> None:
+        """*old* is *new* on disk: tell whoever subscribed or waits."""
+        self._made(old, new)
+        self._services.events.publish(MessageMoved(new))
+        if (event := self._waiting.pop(new.message_id, None)) is not None:
             event.set()
 
     def next(self, message_id: MessageId) -> trio.Event:

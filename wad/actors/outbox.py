@@ -12,12 +12,14 @@ decided by `Retry` and `Doubt`; `Moves` writes and tells it; `Lanes` knows whose
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from math import inf
 
 import trio
 
+from wad.actors.backlog import Backlog
 from wad.actors.breaker import Breaker, Permit
 from wad.actors.doubt import Doubt
 from wad.actors.lanes import Lanes, Workers
@@ -84,15 +86,17 @@ class Outbox:
             self.breaker.isolate()
         self._breaker_was = self.breaker.state(trio.current_time())
         self.lanes = Lanes()
-        self.moves = Moves(services, tell)
+        self.backlog = Backlog(services, session, self.lanes, self._take)
+        self.moves = Moves(services, tell, self.backlog.moved)
         self._retry = Retry(services, session)
         self._doubt = Doubt(services, session, kind, self._retry)
         self._workers = Workers(
-            self.lanes, self._deliver, concurrency=services.limits.send_concurrency, gate=self._gate
+            self.lanes, self._work, concurrency=services.limits.send_concurrency, gate=self._gate
         )
         self._bodies: dict[MessageId, OutboundMessage] = {}
         self._doubtful: set[MessageId] = set()
-        self.arriving = 0  # messages being written to the store right now: they count for the queue's bound
+        #: Messages being written to the store right now, by whether they are bulk: they count for the queue's bound.
+        self.arriving: Counter[bool] = Counter()
         self._connection: Connection | None = None
         self._nursery: trio.Nursery | None = None
         self._ready = False  # whether the session may send now
@@ -102,25 +106,53 @@ class Outbox:
     def open(self, connection: Connection, nursery: trio.Nursery) -> None:
         self._connection = connection
         self._nursery = nursery
+        self.backlog.open(nursery)
         self._workers.start()
 
     def close(self) -> None:
         """The run is over. The next one takes up what the store holds (`load`)."""
         self._connection = self._nursery = None
         self._ready = False
+        self.backlog.close()
         self.lanes.clear()
         self._bodies.clear()
         self._doubtful.clear()
 
+    def waiting(self, *, bulk: bool) -> int:
+        """Messages that wait for their turn, scheduled ones included; those waiting for proof are not."""
+        if bulk:
+            return max(0, self.backlog.size)  # below 0 only while it is counted anew
+        return len(self.lanes) - self.lanes.bulk - self.lanes.doubtful
+
+    def room(self, *, bulk: bool) -> int:
+        """How many more may wait."""
+        limits = self._services.limits
+        most = limits.bulk_per_session if bulk else limits.queue_per_session
+        return most - self.waiting(bulk=bulk) - self.arriving[bulk]
+
     @property
     def depth(self) -> int:
-        """Messages that wait for their turn, scheduled ones included; those waiting for proof are not."""
-        return len(self.lanes) - len(self._doubtful)
+        """All messages that wait for their turn."""
+        return self.waiting(bulk=False) + self.waiting(bulk=True)
 
-    def oldest_seconds(self) -> float:
-        """How long the oldest queued message has waited; 0 where none does. O(n)."""
+    @property
+    def unproven(self) -> int:
+        """Messages that wait for proof."""
+        return len(self._doubtful)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing open at all, in memory or on disk."""
+        return not len(self.lanes) and self.backlog.size <= 0
+
+    def oldest_seconds(self, *, bulk: bool = True) -> float:
+        """How long the oldest queued message has waited, *bulk* or not; 0 where none does. O(n)."""
         oldest = min(
-            (item.created_at for item in self.lanes.items() if item.state == MessageState.QUEUED),
+            (
+                item.created_at
+                for item in self.lanes.items()
+                if item.state == MessageState.QUEUED and (bulk or item.priority is not Priority.BULK)
+            ),
             default=None,
         )
         return max(0.0, (self._services.now() - oldest).total_seconds()) if oldest else 0.0
@@ -134,8 +166,9 @@ class Outbox:
                 await self._in_doubt_since(item.message_id)
             else:
                 self._add(item)
+        await self.backlog.load()
         self._workers.wake(self._nursery)
-        if self.lanes:
+        if not self.is_idle:
             self._services.events.publish(OutboxLoaded(self._session().session_id))
 
     def allow(self, ready: bool) -> None:
@@ -150,6 +183,7 @@ class Outbox:
 
     async def drain(self) -> None:
         """Claim nothing new, and return once what is in hand has its result on disk."""
+        self.backlog.stop()
         await self._workers.stop()
 
     def isolate(self) -> None:
@@ -170,6 +204,8 @@ class Outbox:
 
     def resume(self) -> None:
         """Claim again, after a `drain`, as soon as the session may send."""
+        if self._nursery is not None:
+            self.backlog.open(self._nursery)
         self._workers.start()
         self._workers.wake(self._nursery)
 
@@ -177,18 +213,37 @@ class Outbox:
         """End what waited too long while the session may not send; else each one's turn sees to it."""
         if self._ready:
             return
-        now = self._services.now()
+        store, session_id, now = self._services.patient, self._session().session_id, self._services.now()
         waiting = [item.message_id for item in self.lanes.items()]
-        for message in (await self._services.patient.messages(waiting)).values():
-            if (over := self._doubt.overdue(message, now)) is not None:
-                await self.moves.record(message, over)
-                self.forget(message.message_id)
+        for start in range(0, len(waiting), BODIES):
+            await self._expire(waiting[start : start + BODIES], now)
+        while overdue := await store.backlog_overdue(session_id, now, BODIES):
+            if not await self._expire(overdue, now):
+                break
+
+    async def _expire(self, ids: Sequence[MessageId], now: datetime) -> int:
+        """End those of *ids* that waited too long; how many did."""
+        found = await self._services.patient.messages(ids)
+        ends = [
+            (message, over)
+            for message in found.values()
+            if (over := self._doubt.overdue(message, now)) is not None
+        ]
+        ended = await self.moves.record_all(ends)
+        for message in ended:
+            self.forget(message.message_id)
+        return len(ended)
 
     # --- the callers' side --------------------------------------------------------------------------
 
+    def arrived(self, message: OutboundMessage) -> None:
+        """*message*, which is new to the session, is on disk and open: send it when its turn comes."""
+        self.backlog.arrived(message)
+        self.offer(message)
+
     def offer(self, message: OutboundMessage) -> None:
-        """*message* is on disk and open: send it when its turn comes."""
-        if message.message_id in self.lanes:
+        """As `arrived`, for one that has been the session's."""
+        if message.message_id in self.lanes or self.backlog.keeps(message):
             return
         if len(self._bodies) < BODIES and message.state is MessageState.QUEUED:
             self._bodies[message.message_id] = message
@@ -204,6 +259,11 @@ class Outbox:
                 may_move=message.chosen is not None,
             )
         )
+        self._workers.wake(self._nursery)
+
+    def _take(self, items: Iterable[Pending]) -> None:
+        for item in items:
+            self._add(item)
         self._workers.wake(self._nursery)
 
     def _add(self, item: Pending) -> None:
@@ -231,6 +291,7 @@ class Outbox:
         self.lanes.remove(message_id)
         self._bodies.pop(message_id, None)
         self._doubtful.discard(message_id)
+        self.backlog.look()
 
     # --- one message --------------------------------------------------------------------------------
 
@@ -248,6 +309,10 @@ class Outbox:
             self._services.events.publish(
                 BreakerChanged(session.session_id, session.provider, before, self._breaker_was)
             )
+
+    async def _work(self, item: Pending) -> None:
+        await self._deliver(item)
+        self.backlog.look()
 
     async def _deliver(self, item: Pending) -> None:
         message = self._bodies.pop(item.message_id, None)
@@ -273,7 +338,10 @@ class Outbox:
         return message.provider == self._session().provider
 
     async def take_over(self) -> None:
-        """Have what waits go by the provider that the session has now, as far as that one can."""
+        """Have what waits go by the provider that the session has now, as far as that one can.
+
+        What waits on disk alone is taken over at its turn, as is what comes here too late.
+        """
         waiting = [item.message_id for item in self.lanes.items() if item.message_id not in self._doubtful]
         for start in range(0, len(waiting), BODIES):
             found = await self._services.patient.messages(waiting[start : start + BODIES])
@@ -332,7 +400,7 @@ class Outbox:
             self.breaker.release(permit)
             self.lanes.again(item, clock, hold=True)
             return
-        self.moves.made(sending)
+        self.moves.made(message, sending)
         await self._send(item, sending, permit)
 
     async def _send(self, item: Pending, sending: OutboundMessage, permit: Permit) -> None:

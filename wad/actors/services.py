@@ -22,7 +22,9 @@ from wad.store.store import Store
 class Limits:
     """How much one session may hold and do at once."""
 
-    queue_per_session: int = 10_000
+    queue_per_session: int = 10_000  # messages that wait, but for bulk
+    bulk_per_session: int = 100_000
+    bulk_page: int = 1000  # messages of bulk in memory, of those that may go
     send_concurrency: int = 32  # chats of one session with a send in the air
     inbox_concurrency: int = 16  # chats of one session whose flow is being asked
     message_ttl: timedelta = timedelta(hours=24)  # when `expiresAt` is unset

@@ -294,7 +294,7 @@ class SessionActor:
     @property
     def busy(self) -> bool:
         """Whether it has anything open at all."""
-        return len(self.outbox.lanes) > 0 or len(self.inbox.lanes) > 0 or self.files_waiting > 0
+        return not self.outbox.is_idle or len(self.inbox.lanes) > 0 or self.files_waiting > 0
 
     @property
     def files_waiting(self) -> int:

@@ -7,6 +7,7 @@ on its way. Whoever comes second, the status or the answer, finds the other's tr
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import pairwise
 
 from wad.actors.outbox import Outbox
 from wad.actors.services import Services
@@ -111,8 +112,8 @@ class Statuses:
                 continue
             if message.is_open:
                 self._outbox.forget(message.message_id)
-            for step in steps:
-                self._outbox.moves.made(step)
+            for before, step in pairwise((message, *steps)):
+                self._outbox.moves.made(before, step)
         return lost
 
 

@@ -274,7 +274,8 @@ class Retry(Section):
 
 
 class Limits(Section):
-    queue_per_session: Annotated[Count, Field(ge=1)] = 10_000
+    queue_per_session: Annotated[Count, Field(ge=1)] = 10_000  # waiting messages of one session, but for bulk
+    bulk_per_session: Annotated[Count, Field(ge=1)] = 100_000
     send_concurrency: Annotated[Count, Field(ge=1)] = 32  # chats of one session sent to at once
     inbox_concurrency: Annotated[Count, Field(ge=1)] = 16  # chats of one session answered at once
     requests_per_second: Rate = 50  # of one shop's token

@@ -190,9 +190,13 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
         return self.state in OPEN and not self.dead
 
     @property
+    def is_bulk(self) -> bool:
+        return self.priority is Priority.BULK
+
+    @property
     def in_backlog(self) -> bool:
         """Whether it waits for its turn with the bulk, of which the outbox has no more than a page in memory."""
-        return self.priority is Priority.BULK and self.state in WAITING and not self.dead
+        return self.is_bulk and self.state in WAITING and not self.dead
 
     def moved(
         self,

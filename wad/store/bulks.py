@@ -37,7 +37,11 @@ class BulkStore(MessageStore):
         return counts.get(session_id, 0)
 
     async def backlog_page(self, session_id: str, now: datetime, limit: int) -> list[Pending]:
-        """The first of the backlog that may go now, at most *limit*: those in their order, and those whose time came."""
+        """The first of the backlog that may go now, at most *limit*: those in their order, then those whose time came.
+
+        Fewer are all that there are.
+        """
+        limit += len(self._doubts)  # which are hidden, and so would make a page too short
         found = await self._pending(
             Query(table="messages", where={**_backlog(session_id), "dueAt": None}, order="seq", limit=limit)
         )

@@ -125,6 +125,7 @@ class Failover:
             items = await self._services.patient.open_messages(session.session_id)
             move = _Move(Why.DISCONNECTED, "deleted", is_last_chance=True)
             await self._move(actor, [item.message_id for item in items], move)
+            await self._move_backlog(actor, move)
 
     def may_take(self, message: OutboundMessage, actor: SessionActor) -> bool:
         """Whether another session is ready for what *actor* has, and cannot send."""
@@ -178,7 +179,7 @@ class Failover:
                 self._look(sibling)
 
     def _look(self, actor: SessionActor) -> None:
-        if not len(actor.outbox.lanes):
+        if actor.outbox.is_idle:
             return
         if (why := stuck(actor)) is not None:
             self._ask(actor, None, why)
@@ -249,7 +250,10 @@ class Failover:
                 while asked := self._asked[session_id]:
                     self._asked[session_id] = {}
                     for lane, why in ({None: asked[None]} if None in asked else asked).items():
-                        await self._move(actor, actor.outbox.withdraw(lane), _Move(why, why.value))
+                        move = _Move(why, why.value)
+                        await self._move(actor, actor.outbox.withdraw(lane), move)
+                        if lane is None:
+                            await self._move_backlog(actor, move)
         except Exception:
             log.exception("failover_crashed", extra={"session_id": session_id})
             await trio.sleep(PATIENCE)
@@ -274,6 +278,13 @@ class Failover:
         assert shop_id is not None
         self._moving[shop_id] += 1
         return self._counted(shop_id)
+
+    async def _move_backlog(self, actor: SessionActor, move: _Move) -> None:
+        """As `_move`, for what the session has on disk alone."""
+        seq = 0
+        while page := await self._services.patient.backlog_after(actor.session.session_id, seq, _PAGE):
+            seq = page[-1].seq
+            await self._move(actor, [item.message_id for item in page], move)
 
     async def _move(self, actor: SessionActor, ids: Sequence[MessageId], move: _Move) -> None:
         """Move what may of *ids*, in their order; the session gets back what stays."""
@@ -304,6 +315,7 @@ class Failover:
             message.to,
             message.content,
             load=move.load,
+            bulk=message.is_bulk,
             queue=move.is_last_chance,
             apart={actor.session.session_id: Said(move.why)},
             usable=lambda each: move.is_last_chance or each is actor or is_ready(each),
@@ -318,7 +330,7 @@ class Failover:
         if any(each.session_id == earlier and each.why in ABLE for each in choice.others):
             assert earlier is not None
             chosen = Judged(earlier, Why.WROTE_TO_CUSTOMER)  # a conversation goes to one
-        move.load.add(chosen.session_id)
+        move.load.add(chosen.session_id, bulk=message.is_bulk)
         return chosen
 
     def _moved(self, message: OutboundMessage, chosen: Judged, word: str) -> OutboundMessage:
@@ -347,9 +359,9 @@ class Failover:
         for (old, new), won in zip(moves, saved, strict=True):
             if won:
                 actor.outbox.forget(new.message_id)
-                actor.outbox.moves.made(new)
+                actor.outbox.moves.made(old, new)
                 if new.session_id in self._actors:
-                    self._actors.get(new.session_id).outbox.offer(new)
+                    self._actors.get(new.session_id).outbox.arrived(new)
             elif (
                 current := await store.message(old.message_id)
             ) is not None:  # cancelled, or settled, meanwhile

@@ -170,7 +170,7 @@ class Messages:
                 raise Conflict("an earlier attempt may have gone out", code="not_cancellable")
             cancelled = message.moved(MessageState.CANCELLED, self._services.now(), due_at=None)
             if await store.save_message(message, cancelled):
-                self._moved(cancelled)
+                self._moved(message, cancelled)
                 return cancelled
         raise NotFound(f"there is no message {message_id!r}")
 
@@ -203,7 +203,7 @@ class Messages:
             )
             if not await store.save_message(message, again):
                 raise Conflict("the message has moved meanwhile: look again", code="moved_meanwhile")
-            actor.outbox.moves.made(again)
+            actor.outbox.moves.made(message, again)
             actor.outbox.offer(again)
             return again
         item = await store.inbox_item(message_id)
@@ -248,11 +248,11 @@ class Messages:
             raise NotFound(f"there is no dead letter {message_id!r}")
         await store.save_inbox(item, item.moved(InboxState.DONE, error=item.error))
 
-    def _moved(self, message: OutboundMessage) -> None:
-        actor = self._living(message)
+    def _moved(self, old: OutboundMessage, new: OutboundMessage) -> None:
+        actor = self._living(new)
         if actor is not None:
-            actor.outbox.forget(message.message_id)
-            actor.outbox.moves.made(message)
+            actor.outbox.forget(new.message_id)
+            actor.outbox.moves.made(old, new)
 
     def _living(self, message: OutboundMessage) -> SessionActor | None:
         return self._actors.get(message.session_id) if message.session_id in self._actors else None

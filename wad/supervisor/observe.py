@@ -30,6 +30,7 @@ class Observer:
         states: Counter[tuple[str, ...]] = Counter()
         breakers: Counter[tuple[str, ...]] = Counter()
         depth: Counter[str] = Counter()
+        bulk: Counter[str] = Counter()
         oldest: dict[str, float] = {}
         inbox_depth = unknown = media_waiting = 0
         inbox_oldest = 0.0
@@ -39,9 +40,10 @@ class Observer:
             states[provider, actor.state(now)[0]] += 1
             breakers[provider, actor.outbox.breaker.state(now)] += 1
             if actor.busy:
-                depth[provider] += len(actor.outbox.lanes)
-                oldest[provider] = max(oldest.get(provider, 0.0), actor.outbox.oldest_seconds())
-                unknown += len(actor.outbox.lanes) - actor.outbox.depth
+                depth[provider] += actor.outbox.depth + actor.outbox.unproven
+                bulk[provider] += actor.outbox.waiting(bulk=True)
+                oldest[provider] = max(oldest.get(provider, 0.0), actor.outbox.oldest_seconds(bulk=False))
+                unknown += actor.outbox.unproven
                 media_waiting += actor.files_waiting
                 inbox_depth += len(actor.inbox.lanes)
                 inbox_oldest = max(inbox_oldest, actor.inbox.oldest_seconds())
@@ -51,6 +53,7 @@ class Observer:
             breakers=breakers,
             outbox_depth=depth,
             outbox_oldest=oldest,
+            bulk_depth=bulk,
             inbox_depth=inbox_depth,
             inbox_oldest=inbox_oldest,
             unknown_messages=unknown,

@@ -25,7 +25,7 @@ from wad.errors import (
     QueueFull,
     WadError,
 )
-from wad.models import Address, Content, MessageId, SessionId, ShopId
+from wad.models import Address, Content, MessageId, Priority, SessionId, ShopId
 from wad.providers.base import check_send
 from wad.store.store import Store
 from wad.supervisor.actors import Actors
@@ -53,23 +53,35 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Load:
-    """What each session holds, and what was placed since: for the messages that are placed together."""
+    """What each session holds, and what was placed since: for the messages that are placed together.
+
+    Bulk is told from the rest, which overtakes it: what is not bulk does not wait behind it.
+    """
 
     def __init__(self) -> None:
-        self._ages: dict[SessionId, float] = {}
-        self._placed: Counter[SessionId] = Counter()
+        self._ages: dict[tuple[SessionId, bool], float] = {}
+        self._placed: Counter[tuple[SessionId, bool]] = Counter()
 
-    def add(self, session_id: SessionId) -> None:
-        self._placed[session_id] += 1
+    def add(self, session_id: SessionId, *, bulk: bool) -> None:
+        self._placed[session_id, bulk] += 1
 
-    def waiting(self, actor: SessionActor) -> int:
-        return actor.outbox.depth + actor.outbox.arriving + self._placed[actor.session.session_id]
+    def room(self, actor: SessionActor, *, bulk: bool) -> int:
+        """How many more the session takes."""
+        return actor.outbox.room(bulk=bulk) - self._placed[actor.session.session_id, bulk]
 
-    def age(self, actor: SessionActor) -> float:
-        session_id = actor.session.session_id
-        if session_id not in self._ages:
-            self._ages[session_id] = actor.outbox.oldest_seconds()
-        return self._ages[session_id]
+    def ahead(self, actor: SessionActor, *, bulk: bool) -> int:
+        """How many go before the next one."""
+        outbox, session_id = actor.outbox, actor.session.session_id
+        return sum(
+            outbox.waiting(bulk=each) + outbox.arriving[each] + self._placed[session_id, each]
+            for each in ((False, True) if bulk else (False,))
+        )
+
+    def age(self, actor: SessionActor, *, bulk: bool) -> float:
+        key = actor.session.session_id, bulk
+        if key not in self._ages:
+            self._ages[key] = actor.outbox.oldest_seconds(bulk=bulk)
+        return self._ages[key]
 
 
 class Placing:
@@ -96,6 +108,7 @@ class Placing:
             owner=await self._owner(draft),
             number=draft.number,
             quotes=draft.reply_to is not None,
+            bulk=draft.priority is Priority.BULK,
         )
         if choice.chosen is None:
             if not choice.others:  # deleted, all of them, since we looked
@@ -103,7 +116,7 @@ class Placing:
             if len(sessions) == 1 and choice.others[0].why in _TOLD_BY_SENDING:
                 return sessions[0], msgspec.structs.replace(draft, chosen=Why.ONLY_ONE.value), choice
             raise self._refusal(draft, sessions, choice)
-        load.add(choice.chosen.session_id)
+        load.add(choice.chosen.session_id, bulk=draft.priority is Priority.BULK)
         # What is to leave from a number that was named is bound to its session, as if that had been named.
         why = None if draft.number is not None else choice.chosen.why.value
         placed = msgspec.structs.replace(draft, chosen=why)
@@ -120,6 +133,7 @@ class Placing:
         owner: SessionId | None = None,
         quotes: bool = False,
         number: str | None = None,
+        bulk: bool = False,
         apart: Mapping[SessionId, Said] | None = None,
         usable: Callable[[SessionActor], bool] | None = None,
         patiently: bool = False,
@@ -147,6 +161,7 @@ class Placing:
             self._candidate(
                 actor,
                 load,
+                bulk=bulk,
                 problem=problems[actor.session.session_id],
                 heard_at=talk.heard.get(actor.session.session_id),
                 in_group=in_group.get(actor.session.session_id),
@@ -159,11 +174,10 @@ class Placing:
         )
         return choose(candidates, question, self._policies.of(shop_id), self._services.now())
 
-    def _candidate(self, actor: SessionActor, load: Load, **known: Any) -> Candidate:
+    def _candidate(self, actor: SessionActor, load: Load, *, bulk: bool, **known: Any) -> Candidate:
         session, outbox, now = actor.session, actor.outbox, trio.current_time()
         state, reason = actor.state(now)
         is_open = outbox.breaker.state(now) in (BreakerState.OPEN, BreakerState.ISOLATED)
-        waiting = load.waiting(actor)
         return Candidate(
             session_id=session.session_id,
             state=session.state if is_open else state,
@@ -171,9 +185,9 @@ class Placing:
             detail=reason.detail if reason is not None else "",
             drained=session.settings.drained,
             breaker_open=is_open,
-            room=self._services.limits.queue_per_session - waiting,
-            delay=outbox.limiter.wait(now) + waiting / outbox.limiter.rate,
-            queue_age=load.age(actor),
+            room=load.room(actor, bulk=bulk),
+            delay=outbox.limiter.wait(now) + load.ahead(actor, bulk=bulk) / outbox.limiter.rate,
+            queue_age=load.age(actor, bulk=bulk),
             reply_window=actor.kind.capabilities.reply_window,
             **known,
         )

@@ -6,6 +6,7 @@ row is written, and the unique index on the idempotency key decides which of two
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -53,6 +54,8 @@ from wad.providers.base import check_send
 from wad.supervisor.balancer import Choice
 from wad.supervisor.numbers import number_for
 
+#: Seconds after which whoever has bulk is asked to come again, at most.
+_MOST_PAUSE: Final = 60.0
 MEDIA_TYPES: Final = ("image", "audio", "video", "document", "sticker")
 
 
@@ -69,6 +72,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     content: Content
     number: str | None = None  # which of the session's it is to leave from: an id, or in E.164
     priority: Priority = Priority.NORMAL
+    bulk_id: str | None = None
     reference: str | None = None
     reply_to: MessageId | None = None
     send_at: datetime | None = None
@@ -109,19 +113,19 @@ class Sending:
         """Each draft's message, or why there is none. All are written in one commit."""
         results: list[Sent | WadError | None] = []
         messages: list[tuple[int, SessionActor, OutboundMessage]] = []
-        admitted: dict[SessionId, int] = {}
+        admitted: Counter[tuple[SessionId, bool]] = Counter()  # by session, and whether they are bulk
         for index, (actor, draft) in enumerate(asked):
             session_id = actor.session.session_id
             try:
                 message = await self._message(actor, draft)
                 self._check_available(actor, draft)
-                self._check_room(actor, admitted.get(session_id, 0))
+                self._check_room(actor, message, admitted[session_id, message.is_bulk])
             except WadError as error:
                 results.append(await self.earlier(draft) or error)
             else:
                 results.append(None)
                 messages.append((index, actor, message))
-                admitted[session_id] = admitted.get(session_id, 0) + 1
+                admitted[session_id, message.is_bulk] += 1
         # The row is written even if the caller hangs up meanwhile. Cancelled here, nobody would take it up before the
         # next start, and a repetition under the same key would be told that it is under way.
         with trio.CancelScope(shield=True):
@@ -131,24 +135,26 @@ class Sending:
         return [result for result in results if result is not None]
 
     async def _add(
-        self, messages: Sequence[tuple[int, SessionActor, OutboundMessage]], admitted: dict[SessionId, int]
+        self,
+        messages: Sequence[tuple[int, SessionActor, OutboundMessage]],
+        admitted: Counter[tuple[SessionId, bool]],
     ) -> list[OutboundMessage]:
         if not messages:
             return []
         actors = {actor.session.session_id: actor for _, actor, _ in messages}
-        for session_id, count in admitted.items():
-            actors[session_id].outbox.arriving += count
+        for (session_id, bulk), count in admitted.items():
+            actors[session_id].outbox.arriving[bulk] += count
         try:
             return await self._services.store.add_messages([message for _, _, message in messages])
         finally:
-            for session_id, count in admitted.items():
-                actors[session_id].outbox.arriving -= count
+            for (session_id, bulk), count in admitted.items():
+                actors[session_id].outbox.arriving[bulk] -= count
 
     def _take_up(
         self, actor: SessionActor, message: OutboundMessage, stands: OutboundMessage
     ) -> Sent | WadError:
         if stands.message_id == message.message_id:
-            actor.outbox.offer(stands)  # before it is told: who hears of it looks what the outbox has
+            actor.outbox.arrived(stands)  # before it is told: who hears of it looks what the outbox has
             self._services.events.publish(MessageQueued(stands))
             return Sent(stands)
         return _replay(message.idempotency, stands)
@@ -208,6 +214,7 @@ class Sending:
             content=content,
             number=number,
             priority=draft.priority,
+            bulk_id=draft.bulk_id,
             reference=draft.reference,
             reply_to=draft.reply_to,
             quotes=quotes,
@@ -252,14 +259,18 @@ class Sending:
                 needs_person=True,
             )
 
-    def _check_room(self, actor: SessionActor, more: int) -> None:
-        outbox = actor.outbox
-        most = self._services.limits.queue_per_session
-        if outbox.depth + outbox.arriving + more >= most:
-            rate = actor.session.settings.rate or self._services.pace(actor.session.provider).rate
-            raise QueueFull(
-                f"the session has {most} messages waiting, as many as it may", retry_after=max(1.0, 32 / rate)
-            )
+    def _check_room(self, actor: SessionActor, message: OutboundMessage, more: int) -> None:
+        if actor.outbox.room(bulk=message.is_bulk) > more:
+            return
+        limits = self._services.limits
+        rate = actor.session.settings.rate or self._services.pace(actor.session.provider).rate
+        if message.is_bulk:
+            detail = f"the session has {limits.bulk_per_session} messages of bulk waiting, as many as it may"
+            pause = min(_MOST_PAUSE, limits.bulk_page / rate)
+        else:
+            detail = f"the session has {limits.queue_per_session} messages waiting, as many as it may"
+            pause = 32 / rate
+        raise QueueFull(detail, retry_after=max(1.0, pause))
 
     async def _with_provider_ids(
         self, session: Session, content: Content, errors: list[FieldError]
@@ -342,9 +353,10 @@ class Sending:
         for message, stands in zip(
             messages, await self._services.patient.add_messages(messages), strict=True
         ):
-            if stands.seq == message.seq:  # else it stood already: an earlier life queued it
+            if stands.seq == message.seq:
                 self._services.events.publish(MessageQueued(stands))
-            if stands.is_open:
+                actor.outbox.arrived(stands)
+            elif stands.is_open:  # an earlier life queued it
                 actor.outbox.offer(stands)
 
 
