@@ -106,6 +106,19 @@ def test_a_store_that_opens_is_told_with_what_is_in_it(wad: Wad, elsewhere: Path
     assert "0 sessions" in found["store"]["detail"]
 
 
+def test_a_place_for_files_that_cannot_be_written_fails(wad: Wad, elsewhere: Path):
+    """Customers' files would be lost one by one."""
+    place = elsewhere / "var" / "media"
+    place.mkdir(parents=True, mode=0o700)
+    assert looked_at(wad)[1]["files"]["level"] == "ok"
+    place.chmod(0o755)
+    assert looked_at(wad)[1]["files"]["level"] == "warn"
+    place.rmdir()
+    place.write_text("in the way")
+    status, found = looked_at(wad)
+    assert (status, found["files"]["level"], "mkdir" in found["files"]["next"]) == (1, "fail", True)
+
+
 def test_the_wrong_master_key_fails(wad: Wad, elsewhere: Path):
     """Found here, and not when the first customer writes."""
     a_store(elsewhere / "var")

@@ -302,6 +302,12 @@ async def test_all_that_people_write_comes_in_as_they_wrote_it(tmp_path: Path) -
             event = await told_of(shop, item["messageId"])
             assert (event["contentType"], event[row.type]) == (row.type, item[row.type])
             if row.has_file:
+                kept = await until(
+                    partial(shop.message, item["messageId"]),
+                    lambda message: message["media"]["state"] != "waiting",
+                    what="the file fetched",
+                )
+                assert (kept["media"]["state"], kept["media"]["sha256"]) == ("stored", DIGEST), kept["media"]
                 answer = await shop.api.get(f"{API}/media/{item[row.type]['mediaId']}")
                 assert (answer.status_code, answer.content) == (200, FILE)
             read = await shop.api.post(

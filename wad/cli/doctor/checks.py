@@ -9,7 +9,7 @@ from wad.cli.configuration import sections
 from wad.cli.doctor.finding import Finding
 from wad.cli.doctor.machine import machine, packages
 from wad.cli.doctor.network import daemon, ports, providers, public_url
-from wad.cli.doctor.stored import data_dir, keys, rules, store
+from wad.cli.doctor.stored import data_dir, files, keys, rules, store
 from wad.config import ConfigError, find, load
 
 
@@ -30,6 +30,7 @@ def examined(path: Path | None, environ: Mapping[str, str], *, online: bool) -> 
         Finding("config", "ok", f"{file or 'no file: the defaults'}"),
         *packages(),
         *data_dir(config),
+        *files(config),
         *keys(config),
         *rules(config),
         *store(config),

@@ -51,6 +51,22 @@ def data_dir(config: Config) -> Iterator[Finding]:
         )
 
 
+def files(config: Config) -> Iterator[Finding]:
+    """Where customers' files are kept; the first start makes it."""
+    from wad.store.files import DIRECTORY
+
+    directory = config.store.data_dir / DIRECTORY
+    if config.store.kind == "memory" or not config.media.fetch or not directory.exists():
+        return
+    if not directory.is_dir() or not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        step = f"own it, or move it away: mkdir -m 700 {directory}"
+        yield Finding("files", "fail", f"{directory} is no directory that this user may write", step)
+    elif _others_may(directory):
+        yield Finding("files", "warn", f"{directory} is open to others", f"chmod go= {directory}")
+    else:
+        yield Finding("files", "ok", str(directory.absolute()))
+
+
 def _move(config: Config) -> str:
     return f"mkdir -m 700 {config.store.data_dir}, own it, or set store.data_dir (WAD_STORE__DATA_DIR)"
 
