@@ -29,18 +29,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "guard": {"errors"},
     "gauges": WORDS,
     "notify": {"config.problems"},
+    "failpoints": {"errors"},
     # --- subscribers of events
     "log": WORDS | {"redaction"},
     "metrics": WORDS | {"gauges"},
     # --- the outside world
     "node": set(),
-    "store": WORDS | {"secrets"},
+    "store": WORDS | {"failpoints", "secrets"},
     "providers": WORDS | {"node", "config.model", "config.section"},  # each has its own, and is made of it
     "flow": WORDS | {"validation", "guard"},
     # --- the inside
-    "actors": WORDS | {"providers.base", "store.files", "store.spool", "store.store", "flow"},
+    "actors": WORDS | {"failpoints", "providers.base", "store.files", "store.spool", "store.store", "flow"},
     "supervisor": WORDS
-    | {"actors", "content", "gauges", "providers.base", "providers.management", "flow.event"}
+    | {"actors", "content", "failpoints", "gauges", "providers.base", "providers.management", "flow.event"}
     | {"store.files", "store.spool", "store.store"},
     "http": WORDS
     | {"supervisor", "content", "validation", "config", "store.store", "flow.event"}
@@ -50,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"actors", "config", "content", "flow", "guard", "http", "log", "metrics", "notify"}
     | {"providers", "secrets", "store", "supervisor"},
     "cli": WORDS
-    | {"config", "content", "daemon", "flow", "log", "node.find", "providers.registry", "redaction"}
+    | {"config", "content", "daemon", "failpoints", "flow", "log", "node.find", "providers.registry", "redaction"}
     | {"sandbox", "secrets", "store"},
     "__main__": {"cli"},
     # --- what a provider's own tests run

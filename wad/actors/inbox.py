@@ -24,6 +24,7 @@ from wad.actors.lanes import Lanes, Workers
 from wad.actors.services import Services
 from wad.errors import FieldError, InvalidRequest, NotSupported, WadError
 from wad.events import FlowDelivered, InboundDuplicate, InboxDied, MessageReceived
+from wad.failpoints import reach
 from wad.flow.client import Answered, Gone, Refused, Retry, retry_after
 from wad.models import (
     AccountEvent,
@@ -131,6 +132,7 @@ class Inbox:
                 await self._services.store.add_media(media)
                 self._on_files([one for one in media if one.state is MediaState.WAITING])
             fresh = await self._services.store.add_inbox(items)
+            reach("inbound.stored")
         for item, new in zip(items, fresh, strict=True):
             if new:
                 self._services.events.publish(MessageReceived(item))
@@ -236,6 +238,7 @@ class Inbox:
         """Ask the flow. The item with its answer on disk, or None where that is all for now."""
         started = trio.current_time()
         outcome = await self._services.flows.deliver(self._session(), item)
+        reach("flow.answered")
         seconds = trio.current_time() - started
         answered_by = "rules" if self._services.flows.by_rules(self._session()) else "answered"
         match outcome:
@@ -281,7 +284,9 @@ class Inbox:
 
     async def _queue(self, pending: Pending, item: InboxItem) -> None:
         try:
+            reach("flow.kept")
             await self._queue_replies(item, item.answer or [])
+            reach("flow.queued")
         except (InvalidRequest, NotSupported) as error:
             await self._die(pending, item, Failure("invalid_reply", _explain(error)))
             return

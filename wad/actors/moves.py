@@ -11,6 +11,7 @@ import trio
 
 from wad.actors.services import Services
 from wad.events import MessageMoved
+from wad.failpoints import reach
 from wad.models import MessageId, MessageState, OutboundMessage, StatusUpdate, with_status
 
 #: How long recording a result may go on once the actor is being cancelled.
@@ -70,6 +71,7 @@ class Moves:
             if merged is None:
                 return current
             old, new = current, merged
+        reach("send.recorded")
         self.made(old, new)
         return new
 

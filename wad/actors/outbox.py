@@ -30,6 +30,7 @@ from wad.actors.services import Services
 from wad.actors.takeover import taken_over
 from wad.errors import ProviderError, Scope, Verdict
 from wad.events import BreakerChanged, OutboxLoaded, Throttled
+from wad.failpoints import reach
 from wad.models import (
     ChatId,
     Failure,
@@ -401,6 +402,7 @@ class Outbox:
             self.lanes.again(item, clock, hold=True)
             return
         self.moves.made(message, sending)
+        reach("send.claimed")
         await self._send(item, sending, permit)
 
     async def _send(self, item: Pending, sending: OutboundMessage, permit: Permit) -> None:
@@ -408,6 +410,7 @@ class Outbox:
         started = trio.current_time()
         try:
             accepted = await self._connection.send(sending)
+            reach("send.answered")
         except ProviderError as error:
             now = trio.current_time()
             self.breaker.record(permit, ok=not error.health, seconds=now - started, now=now)

@@ -12,6 +12,7 @@ import click
 from wad.cli.command import command, config_option, json_option
 from wad.cli.running import run
 from wad.cli.show import fields, progress, show_json
+from wad.cli.stop import Stop
 
 if TYPE_CHECKING:
     from wad.config import Config
@@ -35,7 +36,7 @@ def serve(config: Config, config_file: Path | None, as_json: bool) -> None:
     Exit status 69: the address is taken. 75: the store does not answer. 78: configuration or store have to be
     mended first.
     """
-    from wad import daemon, log
+    from wad import daemon, failpoints, log
     from wad.cli.configuration import sections, with_secrets
     from wad.config import ensure_secrets, load
 
@@ -43,6 +44,10 @@ def serve(config: Config, config_file: Path | None, as_json: bool) -> None:
     for path in made:
         progress(f"made {path}, which only you can read")
     log.setup(config.log.level, config.log.format, secrets=config.secret_values())
+    try:
+        failpoints.arm(os.environ)
+    except ValueError as error:
+        raise Stop(os.EX_CONFIG, str(error)) from error
     run(
         partial(
             daemon.serve,

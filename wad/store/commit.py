@@ -17,6 +17,7 @@ from typing import Final
 import trio
 
 from wad.errors import StoreUnavailable
+from wad.failpoints import reach
 from wad.store.base import Engine, Result, Write
 
 #: Writes of one flush. More would make the first of them wait too long: 1,000 take SQLite some 40 ms.
@@ -113,7 +114,9 @@ class GroupCommit:
 
     async def _flush(self, batch: list[_Entry]) -> None:
         try:
+            reach("store.writing")
             results = await self._engine.write([write for entry in batch for write in entry.writes])
+            reach("store.written")
         except StoreUnavailable as error:
             for entry in batch:
                 self._settle(entry, error)

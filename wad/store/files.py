@@ -22,6 +22,7 @@ from typing import IO, Final, Protocol, TypeVar
 
 import trio
 
+from wad.failpoints import reach
 from wad.secrets import OVERHEAD, Unreadable, Vault
 from wad.store.base import StoreUnusable
 
@@ -268,6 +269,7 @@ def _place(file: IO[bytes], part: Path, path: Path) -> int:
     os.fsync(file.fileno())
     file.close()
     replaced = path.stat().st_size if path.exists() else 0
+    reach("media.written")
     part.rename(path)
     for directory in (path.parent, path.parent.parent):
         _flush(directory)

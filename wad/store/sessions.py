@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from wad.errors import Conflict
+from wad.failpoints import reach
 from wad.models import Session, new_rev
 from wad.store import records
 from wad.store.base import Delete, Insert, Query, Update
@@ -53,6 +54,7 @@ class SessionStore(Core):
             ("baileys_keys", "seq"),
         ):
             await self._remove(table, order, _END_OF_TIME, {"sessionId": session_id})
+        reach("session.emptied")
         await self._write([Delete("sessions", {"sessionId": session_id})])
         self._vault.forget(session_id)
 

@@ -20,6 +20,7 @@ from wad.actors.requests import ChangeProvider
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
 from wad.errors import ActorDown
+from wad.failpoints import reach
 from wad.models import DesiredState, Former, SessionState
 from wad.providers.base import ProviderKind
 from wad.supervisor.actors import CALL_TIMEOUT, Actors
@@ -47,6 +48,7 @@ async def move(
         former = Former(provider=before.provider, credentials=known, since=services.now())
         with actors.changing(actor):
             await actor.change(**{**its, **changes, "formers": (*formers.values(), former)})
+            reach("session.moved")
             actor.kind = kind
         actor.retune()
         actor.connecting.unproven()

@@ -13,6 +13,7 @@ from typing import Final
 import trio
 
 from wad.errors import StoreUnavailable
+from wad.failpoints import reach
 from wad.store.spool import Spool, Spooled
 from wad.supervisor.webhooks import WebhookDesks
 
@@ -30,6 +31,7 @@ async def replay(spool: Spool, desks: WebhookDesks) -> None:
         try:
             webhooks = await spool.oldest()
             await _take_in(desks, webhooks)
+            reach("spool.stored")
             await spool.remove(webhooks)
             pause = first
         except StoreUnavailable:  # told by the store's own log, and by wad_spool_oldest_seconds

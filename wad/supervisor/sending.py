@@ -27,6 +27,7 @@ from wad.errors import (
     WadError,
 )
 from wad.events import MessageQueued
+from wad.failpoints import reach
 from wad.models import (
     WAITING_FOR_PERSON,
     Address,
@@ -130,6 +131,7 @@ class Sending:
         # next start, and a repetition under the same key would be told that it is under way.
         with trio.CancelScope(shield=True):
             standing = await self._add(messages, admitted)
+            reach("send.queued")
         for (index, actor, message), stands in zip(messages, standing, strict=True):
             results[index] = self._take_up(actor, message, stands)
         return [result for result in results if result is not None]

@@ -24,6 +24,7 @@ from wad.actors.services import Services
 from wad.actors.session import SessionActor
 from wad.errors import InvalidRequest, NotFound, StoreUnavailable, Unauthorized, WadError
 from wad.events import MessageReceived
+from wad.failpoints import reach
 from wad.models import (
     AccountEvent,
     Failure,
@@ -104,6 +105,7 @@ class WebhookDesks:
             desk, batch
         ):  # what came before it goes first
             await self._spool.add(webhook)
+            reach("inbound.spooled")
         return batch.result
 
     async def _stored_in_time(self, desk: _Desk, batch: _Batch) -> bool:
