@@ -168,6 +168,7 @@ SUBSCRIBING = [
         False,
         [],
     ),
+    ("the address that stands is another app's", [app("https://crm/x", of="8")], False, [{}]),
     (
         "the session asks for its own address: it is set",
         [app()],
@@ -192,10 +193,19 @@ async def test_it_subscribes_the_app_and_takes_no_address_away(
 ) -> None:
     """An empty POST removes an address that stands over the app's own: so it looks first. Once a life."""
     async with desk(apps=apps, of=stored(override=override)) as d:
+        d.routes["GET", "/v26.0/app"] = answering(200, {"id": "9"})
         await d.connection.connect()
         await d.connection.connect()
         sent = [msgspec.json.decode(each.body or b"{}") for each in d.asked("POST", "/subscribed_apps")]
         assert sent == posted
+
+
+async def test_where_nobody_says_which_app_is_its_own_an_address_is_left() -> None:
+    """It may be the one that an empty request takes away."""
+    async with desk(apps=[app("https://crm/x", of="8")]) as d:
+        d.routes["GET", "/v26.0/app"] = refusing(100)
+        await d.connection.connect()
+        assert d.asked("POST", "/subscribed_apps") == []
 
 
 REFUSED = [

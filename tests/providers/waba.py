@@ -44,8 +44,8 @@ def blocked(**error: Any) -> dict[str, Any]:
     return {"can_send_message": "BLOCKED", "entities": [entity]}
 
 
-def app(url: str | None = None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"whatsapp_business_api_data": {"id": "9", "name": "wad", "link": ""}}
+def app(url: str | None = None, *, of: str = "9") -> dict[str, Any]:
+    entry: dict[str, Any] = {"whatsapp_business_api_data": {"id": of, "name": "wad", "link": ""}}
     return entry if url is None else {**entry, "override_callback_uri": url}
 
 

@@ -288,6 +288,7 @@ async def test_an_app_learns_what_a_token_is_good_for() -> None:
         assert {tuple(each["target_ids"]) for each in found["data"]["granular_scopes"]} == {(WABA,)}
         other = await asked(here, "GET", "debug_token", input_token="EAAother", access_token=app)
         assert not other["data"]["is_valid"]
+        assert (await asked(here, "GET", "app", fields="id"))["id"] == READY.app_id
         wrong = f"{READY.app_id}|wrong"
         assert await refused(here, "GET", "debug_token", input_token="EAAother", access_token=wrong) == 190
 

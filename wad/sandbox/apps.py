@@ -54,6 +54,18 @@ def app_routes(sandbox: Sandbox) -> Blueprint:
 
         return await graph.perform("token", None, look)
 
+    @both(routes, "/app", ["GET"])
+    async def own() -> Response:
+        """The app whose token it is."""
+        body = await parameters()
+
+        async def look() -> Answer:
+            only(body, ("fields",))
+            app = network.app_of(network.numbers_of(graph.token())[0])
+            return {"id": app.app_id, "name": "Sandbox app"}
+
+        return await graph.perform("token", None, look)
+
     @both(routes, "/<app_id>/uploads", ["POST"])
     async def start_upload(app_id: str) -> Response:
         """A resumable upload: what a template's sample, or a profile's picture, is named by."""

@@ -1,8 +1,8 @@
 """Where an account's events are told: the apps that are subscribed, and the address that stands over an app's own.
 
 `POST /{WABA}/subscribed_apps` subscribes the app, and sets the address that its body names: with an empty body it
-takes an address away that was set before. So wad looks first, and posts an empty one only where no app that is
-subscribed has an address to lose.
+takes an address away that the app set before; those of other apps stay. So wad looks first, and posts an empty one only
+where its own app has no address to lose.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class MetaCallback(Callback):
             own = self.override(None, None)
             if not any(each.url == own["override_callback_uri"] for each in found):
                 await self._post(own)
-        elif not any(each.url for each in found):
+        elif not any(each.url for each in found) or await self._app() not in {None, *_ids(found)}:
             await self._post({})
         else:
             return found
@@ -78,6 +78,15 @@ class MetaCallback(Callback):
             raise _refused("url_too_long", f"the address may have {LONGEST_URL} characters, not {len(url)}")
         return {"override_callback_uri": url, "verify_token": token}
 
+    async def _app(self) -> str | None:
+        """The id of the app whose token it is; None where Meta does not say."""
+        url = self._graph.account.object_url("app", fields="id")
+        try:
+            found = await self._graph.get("app", url, self._graph.object)
+        except ProviderError:
+            return None
+        return str(found["id"]) if "id" in found else None
+
     async def _post(self, body: dict[str, str]) -> None:
         url = self._graph.account.url(self._path)
         await self._graph.post("subscribe", url, body, self._graph.object, repeatable=True)
@@ -85,6 +94,10 @@ class MetaCallback(Callback):
     def _subscriptions(self, answer: Answer) -> list[Subscription]:
         listed, _ = self._graph.page(answer)
         return [_subscription(item) for item in listed]
+
+
+def _ids(found: list[Subscription]) -> set[str]:
+    return {each.app_id for each in found}
 
 
 def _subscription(item: dict[str, Any]) -> Subscription:
