@@ -679,6 +679,25 @@ def test_a_field_that_is_no_message(field: str, kind: str) -> None:
     )
 
 
+def test_the_same_said_twice_happened_twice() -> None:
+    """In one body, or of two numbers in one second. What comes again as it came has the keys that it had."""
+    entry = {
+        "id": WABA_ID,
+        "time": 1795521600,
+        "changes": [
+            {
+                "field": "messages",
+                "value": {"metadata": {"phone_number_id": number}, "errors": [{"code": 131052}]},
+            }
+            for number in ("1", "1", "2")
+        ],
+    }
+    body = msgspec.json.encode({"object": "whatsapp_business_account", "entry": [entry]})
+    first, again = ([event.event.dedupe_key for event in parse(body)] for _ in range(2))  # type: ignore[union-attr]
+    assert first == again
+    assert len(set(first)) == 3
+
+
 def test_errors_of_a_change_are_kept() -> None:
     """They belong to no message."""
     event = kept(webhook({"metadata": {"phone_number_id": NUMBER_ID}, "errors": [{"code": 131000}]}))

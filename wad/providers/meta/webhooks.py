@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from wad.errors import InvalidRequest
-from wad.models import Inbound, WebhookRequest, utc_now
+from wad.models import AccountEvent, Inbound, WebhookRequest, utc_now
 from wad.providers.base import WebhookEvent, Webhooks
 from wad.providers.meta.inbound import Contacts, message_of, status_of
 from wad.providers.meta.probe import phone
@@ -57,9 +58,23 @@ class MetaWebhooks(Webhooks):
             raise InvalidRequest("not a webhook of Meta's: it has no entries")
         now = utc_now()
         try:
-            return [event for entry in entries for event in _of_entry(entry, now)]
+            return _apart([event for entry in entries for event in _of_entry(entry, now)])
         except RecursionError:  # as deep as the decoder goes, and so deeper than what writes it again
             raise InvalidRequest("nested too deeply") from None
+
+
+def _apart(events: list[WebhookEvent]) -> list[WebhookEvent]:
+    """*events*, no two under one key: what a body says twice happened twice, and a redelivery says it in that order."""
+    seen: Counter[str] = Counter()
+    told = []
+    for each in events:
+        event = each.event
+        if isinstance(event, AccountEvent):
+            seen[event.dedupe_key] += 1
+            if (nth := seen[event.dedupe_key]) > 1:
+                event = msgspec.structs.replace(event, dedupe_key=f"{event.dedupe_key}:{nth}")
+        told.append(msgspec.structs.replace(each, event=event))
+    return told
 
 
 def _decoded(body: bytes) -> Any:
@@ -146,6 +161,12 @@ class _Place:
         return WebhookEvent(self.account, event, self.business, self.phone_number)
 
     def keep(self, **what: Any) -> WebhookEvent:
-        data = {"field": self.field, "wabaId": self.business, "time": self.time, **what}
+        data = {
+            "field": self.field,
+            "wabaId": self.business,
+            "phoneNumberId": self.account,
+            "time": self.time,
+            **what,
+        }
         kind = _EVENT_TYPES.get(self.field or "", "provider.event")
         return self.event(kept(kind, {key: part for key, part in data.items() if part is not None}))
