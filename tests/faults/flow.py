@@ -50,17 +50,19 @@ async def slow(world: World, load: Load) -> None:
 
 
 async def gone(world: World, load: Load) -> None:
-    """410, until somebody gives another address and has the dead letters tried again."""
+    """410, until somebody gives another address and has the dead letters tried again; and then the old one is good."""
     await answering(("", 410), times=2 * len(world.shops))(world, load)
-    for shop in world.shops.values():
-        url = f"{world.led['flow']}/{shop.session_id}"
-        changed = await shop.api.patch(shop.path, json={"settings": {"flowUrl": url}})
-        assert changed.status_code == 200, changed.text
+    host, port = world.proxies["flow"].address
+    for url in (f"http://{host}:{port}/again", None):
+        for shop in world.shops.values():
+            changed = await shop.api.patch(shop.path, json={"settings": {"flowUrl": url}})
+            assert changed.status_code == 200, changed.text
     api = next(iter(world.shops.values())).api
     dead = (await api.get(f"{API}/dead-letters", params={"limit": 500})).json()["items"]
     for letter in dead:
-        retried = await api.post(f"{API}/dead-letters/{letter['messageId']}/retry")
-        assert retried.status_code == 200, retried.text
+        if letter["direction"] == "inbound":
+            retried = await api.post(f"{API}/dead-letters/{letter['messageId']}/retry")
+            assert retried.status_code == 200, retried.text
 
 
 ANSWERS: Final[dict[str, Strike]] = {
@@ -76,4 +78,4 @@ ANSWERS: Final[dict[str, Strike]] = {
 }
 
 for _label, _strike in ANSWERS.items():
-    fault(f"flow: {_label}")(_strike)
+    fault(f"flow: {_label}", logs=["inbox_dead_letter", "flow_gone"] if _strike is gone else [])(_strike)

@@ -168,4 +168,4 @@ FAULTS: Final[dict[str, Strike]] = {
 }
 
 for _label, _strike in FAULTS.items():
-    fault(f"MongoDB: {_label}", stores=["mongo"])(_strike)
+    fault(f"MongoDB: {_label}", stores=["mongo"], in_gate=_label == "killed, and started again")(_strike)

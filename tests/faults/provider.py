@@ -120,6 +120,12 @@ WEBHOOKS: Final[dict[str, Strike]] = {
 }
 
 for _label, _strike in ANSWERS.items():
-    fault(f"answer: {_label}")(_strike)
+    _fails = _label == "refused later"
+    fault(
+        f"answer: {_label}",
+        outbound=["failed"] if _fails else [],
+        unproven=_fails,
+        logs=["message_dead_letter"],
+    )(_strike)
 for _label, _strike in WEBHOOKS.items():
     fault(f"webhooks: {_label}")(_strike)
