@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from wad.errors import Verdict
+from wad.node.find import ROOT
 from wad.providers.baileys import closes, refusals
 
 LATER, PERSON = Verdict.NOT_SENT, Verdict.NEEDS_PERSON
@@ -82,6 +84,10 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], Verdict, str]] = {
     "closed, nobody knows when": ("closed", {}, Verdict.UNKNOWN, "connection_lost"),
     "no acknowledgement": ("timeout", {"sent": True}, Verdict.UNKNOWN, "provider_timeout"),
     "content that cannot be": ("bad_content", {}, Verdict.REJECTED, "invalid_content"),
+    "a file that is gone": ("gone", {"status": 404}, Verdict.REJECTED, "media_gone"),
+    "a file that never was": ("no_media", {}, Verdict.REJECTED, "media_gone"),
+    "a file over the limit": ("too_large", {"limit": 9}, Verdict.REJECTED, "media_too_large"),
+    "another file": ("corrupt", {}, Verdict.NOT_SENT, "media_corrupt"),
     "a bug in the bridge": ("internal", {}, Verdict.UNKNOWN, "provider_failed"),
 }
 
@@ -91,6 +97,13 @@ def test_a_refused_send_is_judged_by_the_bridges_word(code, data, verdict, word)
     error = refusals.error_of(refusals.rule_of(code, data))
 
     assert (error.verdict, error.code) == (verdict, word)
+
+
+def test_every_word_of_the_bridge_about_files_is_in_the_table():
+    """One that is not would be tried again and again."""
+    said = set(re.findall(r"CallError\('(\w+)'", (ROOT / "bridge" / "media.js").read_text()))
+    assert said - {"failed"} == {"gone", "no_media", "too_large", "corrupt"}
+    assert said - {"failed"} <= refusals.CALLS.keys()
 
 
 def test_what_may_be_asked_again_is_never_in_doubt():

@@ -42,7 +42,13 @@ CALLS: Final[Mapping[str, Rule]] = {
     "no_session": Rule(Verdict.NOT_SENT, "not_connected", "the session is not connected"),
     "not_open": Rule(Verdict.NOT_SENT, "not_connected", "the session is not connected"),
     "not_found": _rejected("not_found", "WhatsApp knows no such thing"),
-    "media_gone": _rejected("media_gone", "WhatsApp has the file no more"),
+    # Of a file that somebody sent.
+    "gone": _rejected("media_gone", "WhatsApp has the file no more"),
+    "no_media": _rejected("media_gone", "the message says of no file where it is"),
+    "too_large": _rejected("media_too_large", "the file is larger than WhatsApp carries"),
+    "corrupt": Rule(
+        Verdict.NOT_SENT, "media_corrupt", "the file that arrived is not the one that was promised"
+    ),
 }
 
 #: The bridge is gone, or does not answer: whatever it was doing may be done.
