@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pytest
 import trio
 
 from tests.acceptance.daemon import Daemon, crashes
@@ -96,6 +98,18 @@ async def is_a_page(its: Shop) -> None:
     assert (media["mimeType"], answer.headers["content-type"]) == ("image/png", "application/octet-stream")
 
 
+async def is_garbled(its: Shop) -> None:
+    """A disk that lies: whoever asks gets no more than what opens, and cannot take it for the file."""
+    await sends_a_picture(its, PICTURE + bytes(20_000))
+    media = (await until_file(its, "stored"))["media"]
+    path = Path(its.daemon.config["store"]["data_dir"]) / "media" / media["mediaId"][4:6] / media["mediaId"]
+    sealed = await trio.Path(path).read_bytes()
+    await trio.Path(path).write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    with pytest.raises(httpx.RemoteProtocolError):
+        await its.api.get(f"{API}/media/{media['mediaId']}")
+    assert (await its.api.get("/healthz")).status_code == 200
+
+
 async def is_late(its: Shop) -> None:
     """The provider fails twice, and is asked again."""
     match = {"operation": "media.download", "phoneNumberId": its.number}
@@ -137,6 +151,7 @@ ROWS = [
     Row("too large", is_too_large),
     Row("a page as a picture", is_a_page),
     Row("late", is_late),
+    Row("garbled on the disk", is_garbled),
 ]
 
 
@@ -151,7 +166,7 @@ async def test_files_are_kept_and_told_of(tmp_path: Path) -> None:
 
         await walk(ROWS, check)
         metrics = await daemon.metrics()
-        assert metrics['wad_media_fetched_total{provider="cloud_api",result="stored"}'] == 3
+        assert metrics['wad_media_fetched_total{provider="cloud_api",result="stored"}'] == 4
         assert metrics['wad_media_fetched_total{provider="cloud_api",result="failed"}'] == 2
         for provider in ("dialog360", "meta_business", "twilio"):
             assert metrics[f'wad_media_fetched_total{{provider="{provider}",result="stored"}}'] == 1
