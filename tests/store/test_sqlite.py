@@ -232,10 +232,6 @@ async def test_commits_are_durable_and_the_log_is_used(store):
         ),
         (Query(table="events", after=5, limit=500), "INTEGER PRIMARY KEY (rowid>?)"),
         (Query(table="sessions", after="s", limit=500), "sqlite_autoindex_sessions_1 (sessionId>?)"),
-        (
-            Query(table="sessions", where={"shopId": ("x",)}, after="s", limit=50),
-            "sessions_shopId_sessionId (shopId=? AND sessionId>?)",
-        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

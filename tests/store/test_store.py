@@ -125,15 +125,10 @@ async def test_a_record_saved_under_its_old_rev_is_a_mistake(store, s1):
         await store.save_session(s1, replace(s1, epoch=1))
 
 
-async def test_sessions_are_listed_by_id_and_filtered(store):
-    """Pages follow each other without a gap; a shop sees its own alone."""
-    for name, shop, provider, state in [
-        ("a", "x", "cloud_api", SessionState.CONNECTED),
-        ("b", "y", "cloud_api", SessionState.CREATED),
-        ("c", "x", "twilio", SessionState.CREATED),
-        ("d", None, "twilio", SessionState.CONNECTED),
-    ]:
-        await store.add_session(a_session(name, shop_id=shop, provider=provider, state=state))
+async def test_sessions_are_listed_by_id(store):
+    """Pages follow each other without a gap."""
+    for name in ("d", "b", "a", "c"):
+        await store.add_session(a_session(name))
 
     async def ids(**query) -> str:
         return "".join(session.session_id for session in await store.sessions(**query))
@@ -141,10 +136,6 @@ async def test_sessions_are_listed_by_id_and_filtered(store):
     assert await ids() == "abcd"
     assert await ids(limit=2) == "ab"
     assert await ids(after="b", limit=2) == "cd"
-    assert await ids(shop_ids={"x"}) == "ac"
-    assert await ids(shop_ids={"x", "y"}, state="created") == "bc"
-    assert await ids(shop_ids=set()) == ""
-    assert await ids(provider="twilio", state="connected") == "d"
     assert await store.count_sessions() == 4
 
 

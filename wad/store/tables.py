@@ -40,7 +40,6 @@ SESSIONS: Final = Table(
         "dataKey": "BLOB",  # wrapped
         "rev": "INTEGER",
     },
-    (Index(("shopId", "sessionId"), partial="shopId"),),
 )
 
 MESSAGES: Final = Table(
