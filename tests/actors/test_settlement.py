@@ -132,6 +132,21 @@ async def test_two_of_ours_in_doubt_share_no_proof(autojump_clock: MockClock) ->
         assert len(world.ledger) == 1
 
 
+async def test_an_attempt_that_was_followed_by_another_is_still_in_doubt(autojump_clock: MockClock) -> None:
+    """It was sent again, and that was accepted: what the list shows besides may be its first attempt, or another message."""
+    house = House(world=(world := ListingProvider()))
+    world.shows_from = WINDOW + 5
+    async with house.run() as sessions:
+        await shop(sessions, duplicates="at_least_once")
+        first = await in_doubt(house, sessions, arrived=True)
+        await trio.sleep(WINDOW - 20)
+        second = await in_doubt(house, sessions, arrived=False)
+        await trio.sleep(LOOK_AFTER + 10)
+        assert states(await stored(house, first))[-2:] == ["sending", "accepted"]
+        assert len(world.ledger) == 2
+        assert (await stored(house, second)).state is MessageState.UNKNOWN
+
+
 async def test_an_old_doubt_is_no_rival(autojump_clock: MockClock) -> None:
     """One that was given up long ago left nothing in the list of today."""
     house = House(world=ListingProvider())

@@ -19,8 +19,9 @@ LOOK_AFTER: Final = 30.0
 #: An attempt that is older by this cannot have left what was taken since: it may take 35 s, and what it left behind at the
 #: provider a minute.
 _APART: Final = timedelta(minutes=5)
-#: Where a message may be whose attempt went out, and whose answer is not recorded.
-_WITHOUT_ANSWER: Final = (MessageState.SENDING, MessageState.UNKNOWN, MessageState.QUEUED)
+#: Where a message may be that is looked at in full: its attempt went out, and its answer is not recorded. Of others the
+#: newest are looked at, whatever they are.
+_LOOKED_AT: Final = (MessageState.SENDING, MessageState.UNKNOWN, MessageState.QUEUED, None)
 #: Messages in each of those that are looked through, of one person.
 _RIVALS: Final = 100
 
@@ -59,7 +60,7 @@ def attempts_of(message: OutboundMessage) -> list[datetime]:
 
 async def _has_rival(services: Services, message: OutboundMessage, since: datetime) -> bool:
     """Whether another message of ours looks the same, went to the same person, and has no answer: since then, or later."""
-    for state in _WITHOUT_ANSWER:
+    for state in _LOOKED_AT:
         query = MessageQuery(
             session_id=message.session_id,
             direction="outbound",
@@ -72,8 +73,16 @@ async def _has_rival(services: Services, message: OutboundMessage, since: dateti
                 isinstance(other, OutboundMessage)
                 and other.message_id != message.message_id
                 and other.content == message.content
-                and (state is not MessageState.QUEUED or other.may_have_gone_out)
+                and _is_in_doubt(other)
                 and any(at > since - _APART for at in attempts_of(other))
             ):
                 return True
     return False
+
+
+def _is_in_doubt(message: OutboundMessage) -> bool:
+    """Whether the provider may have taken an attempt of it whose answer nobody has, wherever *message* is by now."""
+    if message.state in (MessageState.SENDING, MessageState.UNKNOWN) or message.may_have_gone_out:
+        return True
+    was = any(step.state is MessageState.UNKNOWN for step in message.history)
+    return was and message.provider_message_id is None  # a person has discarded it
