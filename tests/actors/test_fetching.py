@@ -346,7 +346,7 @@ async def test_a_disk_that_cannot_is_waited_for(
 
 async def test_max_disk_is_as_a_full_disk(house: DiskHouse, autojump_clock: MockClock):
     """New files wait for room, a day at most; those that are there stay."""
-    house.max_disk = len(PNG) + 10_000
+    house.max_disk = len(PNG) + 60_000
     async with house.run() as sessions:
         await shop(sessions)
         await receive(sessions, picture(1))
@@ -356,6 +356,7 @@ async def test_max_disk_is_as_a_full_disk(house: DiskHouse, autojump_clock: Mock
         waiting = await media_of(house, 2)
         assert (waiting.state, waiting.error and waiting.error.code) == (MediaState.WAITING, "disk_full")
         assert (await media_of(house, 1)).state is MediaState.STORED
+        assert [media_id for _, media_id in house.world.asked] == ["file-1"]
 
 
 async def test_a_crash_costs_one_try(house: DiskHouse, autojump_clock: MockClock):

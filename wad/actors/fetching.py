@@ -147,6 +147,7 @@ class Fetching:
             told = f"{media.provider} has the file, and the session left it before it was fetched"
             return _failed(media, Failure("provider_changed", told))
         try:
+            files.check_room()  # a provider that is asked in vain may send 100 MB
             async with self._services.fetching:
                 return _Outcome("stored", await self._stored(media, files))
         except ProviderError as error:

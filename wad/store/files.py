@@ -118,10 +118,14 @@ class Files:
                 with trio.CancelScope(shield=True):
                     await self._in_thread(partial(_discard, file, part))
 
+    def check_room(self, size: int = _SEALED) -> None:
+        """Raise OSError, as a full disk would, where `max_disk` leaves no room for *size* bytes more."""
+        if self.used + self._coming + size > self._max_disk:
+            raise OSError(errno.ENOSPC, "media.max_disk is reached")
+
     async def append(self, file: IO[bytes], sealed: bytes) -> None:
         """For `Writing`: one more frame, if there is room for it."""
-        if self.used + self._coming + len(sealed) > self._max_disk:
-            raise OSError(errno.ENOSPC, "media.max_disk is reached")
+        self.check_room(len(sealed))
         self._coming += len(sealed)
         try:
             await self._in_thread(partial(_write, file, sealed))
