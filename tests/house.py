@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from tests.simulated import SimulatedProvider, SocketProvider
-from wad.actors.services import Limits, Services
+from wad.actors.services import Limits, Pace, Services
 from wad.events import Events, Fact
 from wad.flow.delivery import FlowDefaults, Flows
 from wad.models import Address, Content, Credentials, Session, SessionId, Settings
@@ -50,6 +50,7 @@ class House:
     seed: int = 1
     spool: Spool | None = None
     connecting: int = 50  # sessions that may be connecting at once
+    paces: dict[str, Pace] = field(default_factory=dict)  # by provider
 
     def __post_init__(self) -> None:
         self._engine = MemoryEngine()
@@ -79,6 +80,7 @@ class House:
             events=events,
             flows=self.flows,
             limits=self.limits,
+            paces=self.paces,
             now=now,
             random=Random(self.seed),
             connecting=trio.CapacityLimiter(self.connecting),

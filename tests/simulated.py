@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import msgspec
 import trio
 
-from wad.errors import FieldError, NotSupported, ProviderError, Verdict
+from wad.errors import FieldError, NotSupported, ProviderError, Scope, Verdict
 from wad.models import Address, Content, Inbound, InboundMessage, OutboundMessage, Session, SessionId
 from wad.providers.base import (
     Accepted,
@@ -60,6 +60,8 @@ class SimulatedProvider:
         self.connects: dict[str, list[Exception]] = defaultdict(list)  # by session: what connect raises next
         self.opened: list[str] = []
         self.forgotten: list[str] = []
+        self.shares: dict[Scope, str] = {}  # what every session of it shares
+        self.rates: dict[str, float] = {}  # what it tells of its numbers
         self.latency = 0.0
         self.next_id: str | None = None  # the id that the next accepted message gets
         self.read: list[str] = []
@@ -79,6 +81,9 @@ class SimulatedProvider:
 
     def account_of(self, credentials: Mapping[str, str]) -> str | None:
         return credentials.get("key")
+
+    def shared(self, session: Session) -> Mapping[Scope, str]:
+        return self.shares
 
     def webhook_secret(self, session: Session | None) -> str | None:
         return None
@@ -110,7 +115,7 @@ class SimulatedConnection(Connection):
         scripted = self._world.connects[self._session.session_id]
         if scripted:
             raise scripted.pop(0)
-        return Proof(phone_number="+5215500000001", data={"name": "Shop"})
+        return Proof(phone_number="+5215500000001", data={"name": "Shop"}, rates=self._world.rates)
 
     async def disconnect(self) -> None:
         await trio.lowlevel.checkpoint()

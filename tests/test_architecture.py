@@ -51,7 +51,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"actors", "config", "content", "flow", "guard", "http", "log", "metrics", "notify"}
     | {"providers", "secrets", "store", "supervisor"},
     "cli": WORDS
-    | {"config", "content", "daemon", "failpoints", "flow", "log", "node.find", "providers.registry", "redaction"}
+    | {
+        "config",
+        "content",
+        "daemon",
+        "failpoints",
+        "flow",
+        "log",
+        "node.find",
+        "providers.registry",
+        "redaction",
+    }
     | {"sandbox", "secrets", "store"},
     "__main__": {"cli"},
     # --- what a provider's own tests run

@@ -21,6 +21,7 @@ import trio
 from pydantic import SecretStr
 
 from wad import __version__
+from wad.actors.limiter import RATE
 from wad.actors.services import Limits, Pace, Services
 from wad.config import Config, ConfigError, HttpProvider, ProviderSection
 from wad.config.balancing import ShopPolicy
@@ -426,14 +427,16 @@ def _limits(config: Config) -> Limits:
 
 def _pace(section: ProviderSection) -> Pace:
     """How fast a session sends by default. Only APIs over HTTP tell a limit of pairs."""
+    rate, is_set = section.rate or RATE, section.rate is not None
     if isinstance(section, HttpProvider):
         return Pace(
-            rate=section.rate,
+            rate=rate,
+            is_set=is_set,
             burst=section.burst,
             pair_interval=section.pair_interval,
             pair_burst=section.pair_burst,
         )
-    return Pace(rate=section.rate, burst=section.burst, pair_interval=None)
+    return Pace(rate=rate, is_set=is_set, burst=section.burst, pair_interval=None)
 
 
 def _policies(config: Config) -> Policies:

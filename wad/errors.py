@@ -162,6 +162,7 @@ class Scope(Enum):
     NUMBER = "everything this number sends"
     PAIR = "what this number sends to one recipient"
     ACCOUNT = "every number of the business account"
+    APP = "every account that the app sends for"
     MARKETING = "marketing messages of this number"
     GROUP = "what this number sends to one group"
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeAlias
+from datetime import datetime
+from typing import Any, TypeAlias
 
 import msgspec
 
-from wad.models import InboxItem, Media, OutboundMessage, Session, SessionId, Status
+from wad.models import InboxItem, Media, Number, OutboundMessage, Session, SessionId, Status
 
 log = logging.getLogger("wad.events")
 
@@ -119,6 +120,22 @@ class Throttled(msgspec.Struct, frozen=True):
     session_id: SessionId
 
 
+class MarketingPaused(msgspec.Struct, frozen=True):
+    """A provider lets a session's number (its only one: None) send no marketing before `until`. `code` says why."""
+
+    status: Status
+    number: Number | None
+    until: datetime
+    code: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """As listeners and the flow are told: the status, `number`, `until` and `code`."""
+        number = self.number.name if self.number is not None else self.status.phone_number
+        told = {"number": number, "until": self.until, "code": self.code}
+        return msgspec.to_builtins(self.status) | msgspec.to_builtins(told)  # type: ignore[no-any-return]
+
+
 class BreakerChanged(msgspec.Struct, frozen=True):
     session_id: SessionId
     provider: str
@@ -197,6 +214,7 @@ Fact: TypeAlias = (
     | WebhookAnswered
     | ProviderCalled
     | Throttled
+    | MarketingPaused
     | BreakerChanged
     | BreakerSet
     | FlowDelivered

@@ -31,6 +31,7 @@ from wad.events import (
     FlowDelivered,
     InboundDuplicate,
     InboxDied,
+    MarketingPaused,
     MediaFetched,
     MessageMoved,
     MessageQueued,
@@ -300,14 +301,8 @@ def _log_fact(fact: Fact) -> None:
             _facts.error("inbox_dead_letter", **_inbound(item))
         case MediaFetched():
             _log_fetch(fact)
-        case ReconnectLoop(status=status):
-            _facts.warning(
-                "reconnect_loop",
-                session_id=status.session_id,
-                provider=status.provider,
-                count=fact.losses,
-                seconds=fact.period,
-            )
+        case ReconnectLoop() | MarketingPaused():
+            _log_warned(fact)
         case BridgeStarted() | BridgeEnded():
             _log_bridge(fact)
         case RequestServed():
@@ -358,6 +353,17 @@ def _log_fetch(fact: MediaFetched) -> None:
         code=media.error and media.error.code,
         provider_code=media.error and media.error.provider_code,
     )
+
+
+def _log_warned(fact: ReconnectLoop | MarketingPaused) -> None:
+    status = fact.status
+    told: dict[str, object]
+    match fact:
+        case ReconnectLoop(losses=losses, period=period):
+            name, told = "reconnect_loop", {"count": losses, "seconds": period}
+        case MarketingPaused(until=until, code=code):
+            name, told = "marketing_paused", {"code": code, "retry_at": until}
+    _facts.warning(name, session_id=status.session_id, provider=status.provider, **told)
 
 
 def _log_bridge(fact: BridgeStarted | BridgeEnded) -> None:

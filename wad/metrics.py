@@ -30,6 +30,7 @@ from wad.events import (
     FlowDelivered,
     InboundDuplicate,
     InboxDied,
+    MarketingPaused,
     MediaFetched,
     MessageMoved,
     MessageQueued,
@@ -284,8 +285,8 @@ class Metrics:
                 | OutboxLoaded()
             ):
                 pass  # gauges tell of these, from the snapshot
-            case ReconnectLoop():
-                pass  # for the log and for listeners: it names a session
+            case ReconnectLoop() | MarketingPaused():
+                pass  # for the log and for listeners: they name a session
             case _:
                 raise AssertionError(fact)
 

@@ -158,14 +158,14 @@ def test_a_pause_holds_everything_and_a_shorter_one_does_not_end_it():
     limiter.pause(30.0)
     assert limiter.wait(0.0) == 60.0
     assert limiter.reserve(ANA, 20.0) == 40.0
-    assert limiter.why(ANA, 20.0) == "paused"
+    assert limiter.why(ANA, 20.0) == "number_paused"
     assert limiter.reserve(ANA, 60.0) == 0.0
 
 
 def test_a_marketing_pause_holds_marketing_alone():
     limiter = Limiter()
-    limiter.pause_marketing(60.0)
-    limiter.pause_marketing(30.0)
+    assert limiter.pause_marketing(60.0, 0.0)
+    assert not limiter.pause_marketing(30.0, 0.0)  # it is paused already
     assert limiter.reserve(ANA, 0.0) == 0.0
     assert limiter.reserve(ANA, 0.0, marketing=True) == 60.0
     assert limiter.why(ANA, 0.0, marketing=True) == "marketing_paused"
@@ -393,7 +393,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0, 100))
     def pause_marketing(self, seconds):
-        self.limiter.pause_marketing(self.now + seconds)
+        self.limiter.pause_marketing(self.now + seconds, self.now)
         self.marketing_until = max(self.marketing_until, self.now + seconds)
 
     @rule(rate=st.sampled_from([1.0, 20.0, 1000.0]), burst=st.integers(1, 90))

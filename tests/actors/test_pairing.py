@@ -364,13 +364,16 @@ async def test_a_crash_does_not_wake_what_waits_for_a_person(autojump_clock: Moc
 
 
 async def test_other_settings_wake_only_what_they_may_help(autojump_clock: MockClock) -> None:
-    """A new rate does not take a connection back from whoever replaced it; it may mend a wrong configuration."""
+    """None takes a connection back from whoever replaced it; some may mend a wrong configuration. A rate does neither."""
     for code, heals in (("replaced", False), ("misconfigured", True)):
         house, socket = world()
         async with house.run() as sessions:
             await paired(house, sessions)
             socket.drop("shop", needing(code))
             await sessions.update(SHOP, settings={"rate": 3})
+            await trio.sleep(5)
+            assert not sessions.status(SHOP).is_connected
+            await sessions.update(SHOP, settings={"duplicates": "at_least_once"})
             await trio.sleep(5)
             assert sessions.status(SHOP).is_connected is heals
 

@@ -160,7 +160,7 @@ def test_every_row_of_the_table_is_tested() -> None:
 @pytest.mark.parametrize(
     ("code", "scope", "seconds"),
     [
-        (4, Scope.ACCOUNT, 300.0),
+        (4, Scope.APP, 300.0),
         (80007, Scope.ACCOUNT, 300.0),
         (613, Scope.NUMBER, 60.0),
         (130429, Scope.NUMBER, 1.0),

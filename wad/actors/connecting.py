@@ -197,6 +197,7 @@ class Connecting:
         self.alive()
         phone_number = proof.phone_number or self._document.session.phone_number
         self._document.put(phone_number=phone_number, connection_data=proof.data)
+        self._outbox.pacing.told(proof.rates, trio.current_time())
         self._document.be(SessionState.CONNECTED, None)
         self._outbox.allow(True)
         self._on_connected()

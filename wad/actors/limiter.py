@@ -42,7 +42,7 @@ def _left(until: float, now: float) -> float:
 
 
 class Limiter:
-    """One per session. Unused it holds a few words: 10,000 sessions have one each."""
+    """One of each number. Unused it holds a few words: 10,000 sessions have one each."""
 
     __slots__ = (
         "_at",
@@ -105,12 +105,15 @@ class Limiter:
     def reserve(self, chat: ChatId, now: float, *, group: bool = False, marketing: bool = False) -> float:
         """0.0, and the turn is taken; else the seconds until it may be there, and nothing is taken."""
         wait, _ = self.longest(chat, now, group=group, marketing=marketing)
-        if wait > 0:
-            return wait
+        if wait <= 0:
+            self.take(chat, now, group=group)
+        return wait
+
+    def take(self, chat: ChatId, now: float, *, group: bool = False) -> None:
+        """Take the turn that `longest` said is there."""
         self._tokens = max(0.0, self._tokens - 1)
         if self._pair_interval is not None and not group:
             self._count_pair(chat, now)
-        return 0.0
 
     def wait(self, now: float) -> float:
         """Seconds until this number may send anything at all. Takes nothing."""
@@ -171,9 +174,11 @@ class Limiter:
         """Send nothing before *until*. A shorter pause does not end a longer one."""
         self._paused_until = max(self._paused_until, until)
 
-    def pause_marketing(self, until: float) -> None:
-        """Send no marketing before *until* (131048)."""
+    def pause_marketing(self, until: float, now: float) -> bool:
+        """Send no marketing before *until* (131048). Whether that is news: it was not paused before."""
+        was_paused = self._marketing_until > now
         self._marketing_until = max(self._marketing_until, until)
+        return not was_paused
 
     def retune(self, now: float, *, rate: float | None = None, burst: int | None = None) -> None:
         """Go on with other numbers: the settings changed, or the provider told the number's throughput."""
@@ -205,7 +210,7 @@ class Limiter:
         missing = 1 - self._tokens
         seconds = missing / (self._rate * self._factor) if missing > _CLOSE else 0.0
         return [
-            (_left(self._paused_until, now), "paused"),
+            (_left(self._paused_until, now), "number_paused"),
             (seconds, "slowed" if self._factor < 1 else "rate"),
         ]
 

@@ -23,12 +23,12 @@ from wad.actors.backlog import Backlog
 from wad.actors.breaker import Breaker, Permit
 from wad.actors.doubt import Doubt
 from wad.actors.lanes import Lanes, Workers
-from wad.actors.limiter import Limiter
 from wad.actors.moves import Moves
+from wad.actors.pacing import OF_ONE_MESSAGE, Pacing
 from wad.actors.retry import HOLD, Retry, may_hold
 from wad.actors.services import Services
 from wad.actors.takeover import taken_over
-from wad.errors import ProviderError, Scope, Verdict
+from wad.errors import ProviderError, Verdict
 from wad.events import BreakerChanged, OutboxLoaded, Throttled
 from wad.failpoints import reach
 from wad.models import (
@@ -48,11 +48,6 @@ from wad.providers.base import Accepted, Connection, ProviderKind
 BODIES = 256
 
 
-def is_marketing(message: OutboundMessage) -> bool:
-    """Meta does not say which category a template has when it is sent; what goes out in bulk is marketing."""
-    return message.type == "template" and message.priority is Priority.BULK
-
-
 class Outbox:
     """The sends of one session. It outlives restarts; `open` gives it the connection of this run."""
 
@@ -63,6 +58,7 @@ class Outbox:
         *,
         on_needs_person: Callable[[ProviderError], None],
         on_accepted: Callable[[OutboundMessage], Awaitable[None]],
+        on_marketing_paused: Callable[[OutboundMessage, ProviderError], None],
         tell: Callable[[Sequence[OutboundMessage]], Awaitable[None]],
         kind: Callable[[], ProviderKind],
     ) -> None:
@@ -75,13 +71,8 @@ class Outbox:
         self._kind = kind
         self._on_needs_person = on_needs_person
         self._on_accepted = on_accepted
-        settings, pace = session().settings, services.pace(session().provider)
-        self.limiter = Limiter(
-            rate=settings.rate or pace.rate,
-            burst=settings.burst or pace.burst,
-            pair_interval=pace.pair_interval,
-            pair_burst=pace.pair_burst,
-        )
+        self._on_marketing_paused = on_marketing_paused
+        self.pacing = Pacing(services, session, kind)
         self.breaker = Breaker(random=services.random)
         if session().settings.isolated:
             self.breaker.isolate()
@@ -92,7 +83,11 @@ class Outbox:
         self._retry = Retry(services, session)
         self._doubt = Doubt(services, session, kind, self._retry)
         self._workers = Workers(
-            self.lanes, self._work, concurrency=services.limits.send_concurrency, gate=self._gate
+            self.lanes,
+            self._work,
+            concurrency=services.limits.send_concurrency,
+            gate=self._gate,
+            wait=self.pacing.wait_of,
         )
         self._bodies: dict[MessageId, OutboundMessage] = {}
         self._doubtful: set[MessageId] = set()
@@ -187,6 +182,11 @@ class Outbox:
         self.backlog.stop()
         await self._workers.stop()
 
+    def retune(self) -> None:
+        """Go on with the rates that hold now."""
+        self.pacing.retune(trio.current_time())
+        self._workers.wake(self._nursery)
+
     def isolate(self) -> None:
         """Claim nothing until `close_breaker`. What is in the air finishes."""
         self.breaker.isolate()
@@ -246,8 +246,8 @@ class Outbox:
         """As `arrived`, for one that has been the session's."""
         if message.message_id in self.lanes or self.backlog.keeps(message):
             return
-        if len(self._bodies) < BODIES and message.state is MessageState.QUEUED:
-            self._bodies[message.message_id] = message
+        if message.state is MessageState.QUEUED:
+            self._keep(message)
         self._add(
             Pending(
                 message.message_id,
@@ -267,10 +267,15 @@ class Outbox:
             self._add(item)
         self._workers.wake(self._nursery)
 
+    def _keep(self, message: OutboundMessage) -> None:
+        if len(self._bodies) < BODIES:
+            self._bodies[message.message_id] = message
+
     def _add(self, item: Pending) -> None:
         if item.state == MessageState.UNKNOWN:
             self._doubtful.add(item.message_id)
-        retried = item.state == MessageState.QUEUED and self._services.now() - item.created_at < HOLD
+        until = item.due_at or self._services.now()
+        retried = item.state == MessageState.QUEUED and until - item.created_at < HOLD
         self.lanes.add(item, due=self._due(self._doubt.first_look(item)), hold=retried)
 
     def withdraw(self, lane: ChatId | None = None) -> list[MessageId]:
@@ -300,7 +305,7 @@ class Outbox:
         if not self._ready:
             return inf
         self._watch_breaker(now)
-        return max(self.breaker.wait(now), self.limiter.wait(now))
+        return max(self.breaker.wait(now), self.pacing.wait(now))
 
     def _watch_breaker(self, now: float) -> None:
         """Tell when the breaker is in another state than when we last looked."""
@@ -376,18 +381,17 @@ class Outbox:
             await self._leave(item, message, self._doubt.expired(message, now))
             return
         clock = trio.current_time()
-        pause = self.breaker.wait(clock) or self.limiter.reserve(
-            message.lane,
-            clock,
-            group=message.to.group_id is not None,
-            marketing=is_marketing(message),
-        )
+        why = None
+        pause = self.breaker.wait(clock)
+        if pause <= 0:
+            pause, why = self.pacing.reserve(message, clock)
         permit = self.breaker.permit(clock) if pause <= 0 else None
         if permit is None:
-            self._bodies[message.message_id] = message
-            pause = max(pause, self.breaker.wait(clock))
-            # Isolated meanwhile: nobody knows until when, so the gate holds it, and not its lane.
-            self.lanes.again(item, clock + (pause if pause < inf else 0.0), hold=True)
+            self._keep(message)
+            # What holds others too, the gate and the number's own wait see to; the lane need not know until when. And that
+            # marketing has to wait is no reason for an answer to the same person to wait.
+            until = clock + pause if why in OF_ONE_MESSAGE else clock
+            self.lanes.again(item, until, hold=why != "marketing_paused")
             return
         sending = message.moved(
             MessageState.SENDING, now, attempts=message.attempts + 1, epoch=self._session().epoch, due_at=None
@@ -428,7 +432,7 @@ class Outbox:
         else:
             now = trio.current_time()
             self.breaker.record(permit, ok=True, seconds=now - started, now=now)
-            self.limiter.sent(sending.lane, now)
+            self.pacing.accepted(sending, now)
             await self._took(item, sending, accepted)
 
     async def _took(self, item: Pending, sending: OutboundMessage, accepted: Accepted) -> None:
@@ -467,15 +471,8 @@ class Outbox:
         self._services.events.publish(
             Throttled(message.provider, error.scope.name.lower(), message.session_id)
         )
-        match error.scope:
-            case Scope.NUMBER:
-                self.limiter.slow(clock, retry_after=error.retry_after)
-            case Scope.PAIR | Scope.GROUP:
-                self.limiter.delay_pair(message.lane, clock, retry_after=error.retry_after)
-            case Scope.ACCOUNT:
-                self.limiter.pause(clock + (error.retry_after or 60.0))
-            case Scope.MARKETING:
-                self.limiter.pause_marketing(clock + (error.retry_after or 3600.0))
+        if self.pacing.throttled(message, error, clock):
+            self._on_marketing_paused(message, error)
 
     async def _settle(self, item: Pending, message: OutboundMessage) -> None:
         assert self._connection is not None
@@ -501,7 +498,7 @@ class Outbox:
         """*item*, which was in hand as *old*, is *new*: it is tried again in its place, or its lane goes on without it."""
         stands = await self.moves.record(old, new)
         if new.state is MessageState.QUEUED:
-            self.lanes.again(item, self._due(new.due_at), hold=may_hold(new, new.updated_at))
+            self.lanes.again(item, self._due(new.due_at), hold=may_hold(new))
             return
         self.lanes.done(item)
         if stands is new and new.is_open:

@@ -6,7 +6,7 @@ Synchronous: it decides, and the outbox carries it out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from wad.actors.services import Services
@@ -17,7 +17,8 @@ from wad.models import Failure, MessageState, OutboundMessage, Session, given_up
 RETRY_AFTER: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 #: As long as a provider may have us wait.
 _MOST: Final = 3600.0
-#: How long a message that is being retried keeps the rest of its chat waiting, for the sake of order.
+#: How long a message that is being retried may keep the rest of its chat waiting, for the sake of order. One that has
+#: to wait for longer is passed at once.
 HOLD: Final = timedelta(minutes=15)
 
 
@@ -56,6 +57,7 @@ class Retry:
         return sending.attempts >= retry.get("maxAttempts", self._services.limits.max_attempts)
 
 
-def may_hold(message: OutboundMessage, now: datetime) -> bool:
-    """Whether *message*, which is being retried, still keeps the rest of its chat waiting."""
-    return now - (message.send_at or message.created_at) < HOLD
+def may_hold(message: OutboundMessage) -> bool:
+    """Whether *message*, which is tried again, keeps the rest of its chat waiting till then."""
+    until = message.due_at or message.updated_at
+    return until - (message.send_at or message.created_at) < HOLD

@@ -10,6 +10,8 @@ from typing import Final
 
 import trio
 
+from wad.actors.limiter import RATE
+from wad.actors.pauses import Pauses
 from wad.events import Events
 from wad.flow.delivery import Flows
 from wad.models import utc_now
@@ -42,12 +44,13 @@ class Limits:
 class Pace:
     """How fast one session may send, where its settings say nothing. The defaults are Meta's."""
 
-    rate: float = 80.0  # messages a second
+    rate: float = RATE  # messages a second
     burst: int = 10
     pair_interval: float | None = (
         6.0  # one message in 6 s to one recipient, 45 ahead of time; None: no such limit
     )
     pair_burst: int = 45
+    is_set: bool = False  # the rate was configured: it stands, whatever the provider tells of a number
 
 
 _DEFAULT_PACE: Final = Pace()
@@ -68,6 +71,7 @@ class Services:
     node: str = "local"
     now: Callable[[], datetime] = utc_now
     random: Random = field(default_factory=Random)
+    pauses: Pauses = field(default_factory=Pauses)
     connecting: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(50))
     fetching: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(8))
 

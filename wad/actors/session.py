@@ -28,11 +28,12 @@ from wad.actors.inbox import Inbox, flow_events_of
 from wad.actors.keys import SessionKeys
 from wad.actors.mailbox import Envelope, Mailbox
 from wad.actors.outbox import Outbox
+from wad.actors.pacing import MARKETING_PAUSE
 from wad.actors.requests import Call, ChangeProvider, Connect, Disconnect, Logout, Probe, Reopen
 from wad.actors.services import Services
 from wad.actors.statuses import Statuses
 from wad.errors import ProviderError, WadError
-from wad.events import ProviderCalled
+from wad.events import MarketingPaused, ProviderCalled
 from wad.models import (
     Content,
     DesiredState,
@@ -49,6 +50,7 @@ from wad.models import (
     SessionState,
     Status,
     StatusUpdate,
+    new_rev,
 )
 from wad.providers.base import Connection, Pairing, Proof, ProviderKind
 
@@ -137,6 +139,7 @@ class SessionActor:
             current,
             on_needs_person=self._needs_person,
             on_accepted=self._accepted,
+            on_marketing_paused=self._marketing_paused,
             tell=self._tell,
             kind=self._its_kind,
         )
@@ -184,6 +187,8 @@ class SessionActor:
             restarts=self.restarts,
             next_retry_at=self.connecting.next_retry_at,
             breaker=self.outbox.breaker.state(now),
+            rate=self.outbox.pacing.rate,
+            rates=self.outbox.pacing.rates,
             queue=QueueStatus(self.outbox.depth, round(self.outbox.oldest_seconds(), 1)),
             node=self._services.node,
             drained=session.settings.drained,
@@ -459,10 +464,7 @@ class SessionActor:
 
     def retune(self) -> None:
         """Take up the limits of changed settings."""
-        settings, pace = self.session.settings, self._services.pace(self.session.provider)
-        self.outbox.limiter.retune(
-            trio.current_time(), rate=settings.rate or pace.rate, burst=settings.burst or pace.burst
-        )
+        self.outbox.retune()
 
     # --- what a connection tells (providers.base.Link) ----------------------------------------------
 
@@ -520,7 +522,8 @@ class SessionActor:
                     self.last_ack_at = now
                 case InboundMessage():
                     self.last_inbound_at = now
-                    self.outbox.limiter.spend(trio.current_time())
+                    number = event.number.id if event.number is not None else ""
+                    self.outbox.pacing.heard(number, trio.current_time())
 
     async def take_in(self, provider: str, events: Sequence[Inbound]) -> None:
         """Store *events* of *provider*. On return they are on disk. Raises StoreUnavailable."""
@@ -543,6 +546,17 @@ class SessionActor:
         elif self._history is None:
             self._history = History(self._services, self._current, self.received)
         return self._history
+
+    def _marketing_paused(self, message: OutboundMessage, error: ProviderError) -> None:
+        until = self._services.now() + timedelta(seconds=error.retry_after or MARKETING_PAUSE)
+        paused = MarketingPaused(self.status(), message.number, until, error.code)
+        self._services.events.publish(paused)
+        if self._nursery is not None:
+            data = paused.data
+            self._nursery.start_soon(
+                self.inbox.tell,
+                [FlowEvent(type="session.marketing_paused", dedupe_key=f"k:{new_rev()}", data=data)],
+            )
 
     def _needs_person(self, error: ProviderError) -> None:
         self.connecting.needs_person(error)

@@ -13,7 +13,6 @@ from typing import Final
 import trio
 
 from wad.actors.breaker import BreakerState
-from wad.actors.outbox import is_marketing
 from wad.actors.session import SessionActor
 from wad.models import (
     WAITING_FOR_PERSON,
@@ -26,14 +25,16 @@ from wad.models import (
 
 _FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 _TURN: Final = Waiting("turn", None, "it is the session's next, or others of the session go first")
-#: The limiter's words (`Limiter.why`), for people.
+#: The limiter's words (`Pacing.longest`), for people.
 _LIMITS: Final = {
     "paused": "the provider asked the account to pause",
-    "marketing_paused": "the provider asked for no marketing for a while",
+    "app_paused": "the provider asked everybody who sends by the same app to pause",
+    "number_paused": "the provider asked {number} to pause",
+    "marketing_paused": "the provider asked {number} to send no marketing for a while",
     "pair_delayed": "the provider says that this recipient gets too much at once",
     "pair_rate": "one recipient gets one message in so many seconds, once the burst is used up",
-    "slowed": "the provider says that the number sends too fast",
-    "rate": "the number sends as fast as it may",
+    "slowed": "the provider says that {number} sends too fast",
+    "rate": "{number} sends as fast as it may",
 }
 
 
@@ -74,14 +75,10 @@ def _by_breaker(actor: SessionActor, now: datetime) -> Iterator[Waiting]:
 
 
 def _by_limits(actor: SessionActor, message: OutboundMessage, now: datetime) -> Iterator[Waiting]:
-    seconds, why = actor.outbox.limiter.longest(
-        message.lane,
-        trio.current_time(),
-        group=message.to.group_id is not None,
-        marketing=is_marketing(message),
-    )
+    seconds, why = actor.outbox.pacing.longest(message, trio.current_time())
     if why is not None:
-        yield Waiting(why, now + timedelta(seconds=seconds), _LIMITS[why])
+        number = "the number" if message.number is None else message.number.name
+        yield Waiting(why, now + timedelta(seconds=seconds), _LIMITS[why].format(number=number))
 
 
 def _due(message: OutboundMessage, due_at: datetime) -> Waiting:

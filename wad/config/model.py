@@ -51,6 +51,7 @@ FlowEventType: TypeAlias = Literal[
     "session.state",
     "session.qr",
     "session.reconnect_loop",
+    "session.marketing_paused",
     "message.dead_letter",
     "message.edited",
     "message.deleted",

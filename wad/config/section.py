@@ -21,7 +21,7 @@ class Section(BaseModel):
 class ProviderSection(Section):
     """What every provider has. Every key has a default: who does not use a provider does not configure it."""
 
-    rate: Rate = 1  # sends a second of one number
+    rate: Rate | None = 1  # sends a second of one number; None: what the provider tells of it, else 80
     burst: Annotated[Count, Field(ge=1)] = 1
 
 
@@ -30,7 +30,7 @@ class HttpProvider(ProviderSection):
 
     base_url: BaseUrl
     timeout: Duration = 35  # one attempt, from the pool to the last byte of the answer
-    rate: Rate = 80  # sends a second of one number; Meta's and Twilio's default
+    rate: Rate | None = None
     burst: Annotated[Count, Field(ge=1)] = 10  # at once: more would put a second beyond its rate
     pair_interval: Duration = 6  # Meta: one message in 6 s to one recipient...
     pair_burst: Annotated[Count, Field(ge=1)] = 45  # ...with 45 ahead of time

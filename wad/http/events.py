@@ -23,6 +23,7 @@ from wad.events import (
     Events,
     Fact,
     InboxDied,
+    MarketingPaused,
     MessageMoved,
     MessageReceived,
     ReconnectLoop,
@@ -56,6 +57,7 @@ EVENT_TYPES: Final = (
     "session.state",
     "session.qr",
     "session.reconnect_loop",
+    "session.marketing_paused",
     "message.dead_letter",
     "message.edited",
     "message.deleted",
@@ -182,6 +184,8 @@ class EventStream:
             case ReconnectLoop(status=status, losses=losses, period=period):
                 data = msgspec.to_builtins(status) | {"losses": losses, "periodSeconds": period}
                 yield "session.reconnect_loop", status.session_id, status.shop_id, data
+            case MarketingPaused(status=status, data=data):
+                yield "session.marketing_paused", status.session_id, status.shop_id, data
             case _:
                 return
 

@@ -44,6 +44,7 @@ from wad.models.outbound import (
     Waiting,
     concerns,
     given_up,
+    number_in,
     with_status,
 )
 from wad.models.sessions import (
@@ -117,6 +118,7 @@ __all__ = [
     "new_message_id",
     "new_rev",
     "next_seq",
+    "number_in",
     "reply_message_id",
     "sha256_digests",
     "utc_now",

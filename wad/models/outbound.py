@@ -216,6 +216,13 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def number_in(lane: ChatId) -> str:
+    """The id of the session's number that *lane* is of; "" where it has but one, or none is known yet."""
+    number, slash, _ = lane.partition("/")
+    # A group's id may have a slash: Meta's are base64. Its numbers' ids are digits.
+    return number if slash and number.isdigit() else ""
+
+
 def given_up(
     message: OutboundMessage,
     state: MessageState,

@@ -179,6 +179,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     queue: QueueStatus
     node: str
     drained: bool = False
+    rate: float | None = None  # messages a second that may go out now, by all its numbers together
+    rates: dict[str, float] = {}  # ...by each of them, where it has several: by its id
 
     def __repr__(self) -> str:
         return super(Status, msgspec.structs.replace(self, qr_code=self.qr_code and "***")).__repr__()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from wad.models.ids import ChatId, MessageId, SessionId, ShopId
-from wad.models.outbound import MessageState, Priority
+from wad.models.outbound import MessageState, Priority, number_in
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -25,10 +25,8 @@ class Pending(msgspec.Struct, frozen=True):
 
     @property
     def number(self) -> str:
-        """The id of the session's number that its lane is of; "" where it has but one, or none is known yet."""
-        number, slash, _ = self.chat.partition("/")
-        # A group's id may have a slash: Meta's are base64. Its numbers' ids are digits.
-        return number if slash and number.isdigit() else ""
+        """`number_in` its lane."""
+        return number_in(self.chat)
 
 
 class Bulk(msgspec.Struct, frozen=True):

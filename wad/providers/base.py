@@ -24,7 +24,7 @@ import msgspec
 import trio
 from msgspec import Meta
 
-from wad.errors import FieldError, NotSupported, ProviderError
+from wad.errors import FieldError, NotSupported, ProviderError, Scope
 from wad.models import Address, Content, Inbound, Number, OutboundMessage, Session, SessionId, WebhookRequest
 from wad.providers.management import Callback, Numbers, Profile, Templates
 
@@ -82,6 +82,8 @@ class Proof(msgspec.Struct, frozen=True):
 
     phone_number: str | None
     data: dict[str, Any]  # display name, quality, throughput...: shown as connectionData
+    #: Messages a second that the provider takes, by the number's id ("": the account is one); of those that it tells of.
+    rates: Mapping[str, float] = {}
 
 
 class Pairing(msgspec.Struct, frozen=True):
@@ -321,6 +323,13 @@ class ProviderKind(Protocol):
     def account_of(self, credentials: Mapping[str, str]) -> str | None:
         """What its webhooks name a session by (Meta: the phone number id); None where their path does."""
         return None
+
+    def shared(self, session: Session) -> Mapping[Scope, str]:
+        """By what name *session* shares its rate limits of each scope with others; without one it waits alone.
+
+        Only `ACCOUNT` and `APP` are asked for. Names are seen by nobody, and have to tell accounts of all kinds apart.
+        """
+        return {}
 
     def webhook_secret(self, session: Session | None) -> str | None:
         """The secret that signs the session's webhooks: its own, else (and for None) the configured one."""

@@ -36,7 +36,9 @@ class NumberView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     platform_type: str | None = None
     account_mode: str | None = None
     official_business_account: bool | None = None
+    on_business_app: bool | None = None  # used with the WhatsApp Business app as well
     throughput: str | None = None
+    rate: float | None = None  # messages a second that the provider takes of it
     messaging_limit: str | None = None
     can_send_message: str | None = None
     troubles: tuple[Trouble, ...] = ()

@@ -273,6 +273,7 @@ def described(sandbox: Sandbox, number: Number) -> dict[str, Any]:
         "official": number.official,
         "deleted": number.deleted,
         "throughput": number.throughput,
+        "onBusinessApp": number.on_business_app,
         "quality": number.quality,
         "code": number.code,
         "pin": number.pin,

@@ -82,6 +82,7 @@ class Number:
     deleted: bool = False
     allow_list: set[str] | None = None  # a test number: 131030 for everybody else
     throughput: Literal["STANDARD", "HIGH", "NOT_APPLICABLE"] = "STANDARD"
+    on_business_app: bool = False  # used with the WhatsApp Business app as well
     quality: Literal["GREEN", "YELLOW", "RED", "UNKNOWN"] = "GREEN"
     profile: dict[str, Any] = field(default_factory=dict)
 

@@ -32,6 +32,7 @@ class NumberSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forb
     official: bool | None = None
     allow_list: list[str] | None = None
     throughput: Literal["STANDARD", "HIGH", "NOT_APPLICABLE"] | None = None
+    on_business_app: bool | None = None
     quality: Literal["GREEN", "YELLOW", "RED", "UNKNOWN"] | None = None
 
 
@@ -73,7 +74,7 @@ READY_DIALOG360: Final = NumberSpec(
 
 _TOLD: Final = (
     *("waba_id", "display_phone_number", "country_code", "verified_name", "api_key", "webhook_headers"),
-    *("registered", "official", "throughput", "quality"),
+    *("registered", "official", "throughput", "on_business_app", "quality"),
 )
 
 

@@ -38,6 +38,7 @@ def number_record(network: Network, number: Number) -> Answer:
         "name_status": "APPROVED" if number.verified else "PENDING_REVIEW",
         "code_verification_status": "VERIFIED" if number.verified else "NOT_VERIFIED",
         "platform_type": "CLOUD_API" if number.verified else "NOT_APPLICABLE",
+        "is_on_biz_app": number.on_business_app,
         "throughput": {"level": number.throughput},
         "account_mode": "LIVE" if number.allow_list is None else "SANDBOX",
         "is_official_business_account": number.official,

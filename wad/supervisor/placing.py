@@ -186,7 +186,7 @@ class Placing:
             drained=session.settings.drained,
             breaker_open=is_open,
             room=load.room(actor, bulk=bulk),
-            delay=outbox.limiter.wait(now) + load.ahead(actor, bulk=bulk) / outbox.limiter.rate,
+            delay=outbox.pacing.soonest(now) + load.ahead(actor, bulk=bulk) / outbox.pacing.rate,
             queue_age=load.age(actor, bulk=bulk),
             reply_window=actor.kind.capabilities.reply_window,
             **known,

@@ -217,11 +217,12 @@ class Sessions:
             return actor.session
         with self.actors.changing(actor):
             after = await actor.change(**changes)
-        drained = msgspec.structs.replace(
-            before.settings, drained=after.settings.drained
+        actor.retune()
+        now = after.settings
+        held = msgspec.structs.replace(
+            before.settings, rate=now.rate, burst=now.burst, drained=now.drained
         )  # no connection's matter
-        if (after.credentials, after.settings) != (before.credentials, drained):
-            actor.retune()
+        if (after.credentials, now) != (before.credentials, held):
             if after.credentials != before.credentials:
                 actor.connecting.unproven()
             await self._reopen(actor)

@@ -6,7 +6,7 @@ import * as live from "./live.js";
 import { chip, clock, duration, failure, preview, who } from "./show.js";
 import { t, word } from "./words.js";
 
-const TYPES = ["message.received", "message.status", "message.dead_letter", "message.edited", "message.deleted", "session.state", "session.qr", "session.reconnect_loop", "template.status", "account.update", "provider.event"];
+const TYPES = ["message.received", "message.status", "message.dead_letter", "message.edited", "message.deleted", "session.state", "session.qr", "session.reconnect_loop", "session.marketing_paused", "template.status", "account.update", "provider.event"];
 /** New entries are told to a screen reader together, no more often than this. */
 const TOLD_EVERY = 4000;
 
@@ -140,6 +140,7 @@ function summary({ type, data }) {
     case "session.state": return t("says.state", { before: word("state", data.previous ?? ""), after: word("state", data.state) });
     case "session.qr": return t("says.qr");
     case "session.reconnect_loop": return t("says.loop", { losses: data.losses, time: duration(data.periodSeconds) });
+    case "session.marketing_paused": return t("says.marketing", { number: data.number ?? data.sessionId, time: clock(data.until) });
     default: return JSON.stringify(data.data ?? data);
   }
 }

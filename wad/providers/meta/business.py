@@ -231,6 +231,7 @@ class BusinessConnection(Connection):
                 "numbers": shown(self._known.values()),
                 "subscriptions": [msgspec.to_builtins(each) for each in self._subscriptions or ()],
             },
+            rates={each.id: each.rate for each in self._known.values() if each.rate is not None},
         )
 
     def _number_of(self, message: OutboundMessage) -> NumberView:

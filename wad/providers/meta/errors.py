@@ -60,7 +60,7 @@ RULES: Final[Mapping[int, Rule]] = {
     134011: person("terms_not_accepted"),
     134102: person("marketing_api_unavailable"),
     # --- rate limits: surely not sent
-    4: throttled("app_throttled", Scope.ACCOUNT, 5 * MINUTE),  # calls of the whole app
+    4: throttled("app_throttled", Scope.APP, 5 * MINUTE),  # calls of the whole app
     80007: throttled("account_throttled", Scope.ACCOUNT, 5 * MINUTE),
     613: throttled("number_throttled", Scope.NUMBER, MINUTE),
     130429: throttled("number_throttled", Scope.NUMBER, 1.0),  # messages a second
@@ -214,19 +214,29 @@ def clean(text: str, secrets: Iterable[str]) -> str:
 
 
 def _regained_in(headers: Mapping[str, str]) -> float | None:
-    """Seconds until access is regained: `{"<account>": [{"estimated_time_to_regain_access": minutes}]}`."""
-    try:
-        usage = msgspec.json.decode(headers.get("x-business-use-case-usage", ""))
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
-    if not isinstance(usage, dict):
-        return None
+    """Seconds until access is regained, which either header may tell in minutes: of the account, or of the app.
+
+    `{"<account>": [{"estimated_time_to_regain_access": minutes}]}`, and the same without an account round it.
+    """
     minutes = [
-        entry.get("estimated_time_to_regain_access")
-        for entries in usage.values()
-        if isinstance(entries, list)
-        for entry in entries
-        if isinstance(entry, dict)
+        minute
+        for name in ("x-business-use-case-usage", "x-app-usage")
+        for minute in _minutes_in(headers.get(name, ""))
     ]
     known = [minute for minute in minutes if isinstance(minute, int | float) and minute > 0]
     return max(known) * MINUTE if known else None
+
+
+def _minutes_in(text: str) -> list[Any]:
+    try:
+        usage = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return []
+    if not isinstance(usage, dict):
+        return []
+    listed = [entry for entries in usage.values() if isinstance(entries, list) for entry in entries]
+    return [
+        entry["estimated_time_to_regain_access"]
+        for entry in (usage, *listed)
+        if isinstance(entry, dict) and "estimated_time_to_regain_access" in entry
+    ]

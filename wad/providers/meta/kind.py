@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import ClassVar, Final, Generic, TypeVar
 
-from wad.errors import FieldError
+from wad.errors import FieldError, Scope
 from wad.models import Address, Content, Session, SessionId
 from wad.providers.base import Capabilities, Connection, Link, ProviderKind, Webhooks
 from wad.providers.credentials import Credential, check, printable
@@ -49,6 +49,11 @@ class MetaKind(ProviderKind, ABC, Generic[ConfigT]):
     def check_credentials(self, credentials: Mapping[str, str]) -> list[FieldError]:
         return check(credentials, self.known_credentials)
 
+    def shared(self, session: Session) -> Mapping[Scope, str]:
+        """Meta counts calls of a whole account (80007). Which it is, an account tells once it has answered."""
+        waba_id = session.connection_data.get("wabaId")
+        return {Scope.ACCOUNT: f"waba {waba_id}"} if isinstance(waba_id, str) else {}
+
     def check_send(self, to: Address, content: Content) -> list[FieldError]:
         return limits.check_send(self.name, to, content)
 
@@ -81,6 +86,12 @@ class GraphKind(MetaKind[MetaConfig]):
     def webhook_secret(self, session: Session | None) -> str | None:
         own = session.credentials.get("appSecret") if session is not None else None
         return own or self._config.app_secret
+
+    def shared(self, session: Session) -> Mapping[Scope, str]:
+        """...and of a whole app (4), which nothing tells better than its secret."""
+        secret = self.webhook_secret(session)
+        app = {} if secret is None else {Scope.APP: f"app {hashlib.sha256(secret.encode()).hexdigest()}"}
+        return {**super().shared(session), **app}
 
     def verify_token(self, session: Session | None) -> str | None:
         own = session.credentials.get("verifyToken") if session is not None else None

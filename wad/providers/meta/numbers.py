@@ -14,7 +14,7 @@ from wad.providers.http import Answer
 from wad.providers.management import Numbers, NumberView, Trouble
 from wad.providers.meta.callback import MetaCallback
 from wad.providers.meta.graph import Graph
-from wad.providers.meta.probe import DEAD, FIELDS, LEAST_FIELDS, phone
+from wad.providers.meta.probe import DEAD, FIELDS, LEAST_FIELDS, phone, rate_of
 from wad.providers.rules import garbled
 
 #: All that there is to know, and what an older version of the API knows as well.
@@ -45,6 +45,7 @@ def number_of(record: Mapping[str, Any]) -> NumberView:
     level = throughput.get("level") if isinstance(throughput, dict) else None
     can_send = health.get("can_send_message") if isinstance(health, dict) else None
     official = record.get("is_official_business_account")
+    beside = record.get("is_on_biz_app")
     places = record.get("webhook_configuration")
     return NumberView(
         id=str(record["id"]),
@@ -57,7 +58,9 @@ def number_of(record: Mapping[str, Any]) -> NumberView:
         platform_type=text("platform_type"),
         account_mode=text("account_mode"),
         official_business_account=official if isinstance(official, bool) else None,
+        on_business_app=beside if isinstance(beside, bool) else None,
         throughput=level if isinstance(level, str) else None,
+        rate=rate_of(record),
         messaging_limit=text("whatsapp_business_manager_messaging_limit"),
         can_send_message=can_send if isinstance(can_send, str) else None,
         usable=record.get("status") not in DEAD and can_send != "BLOCKED",

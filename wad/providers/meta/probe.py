@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
 from wad.errors import ProviderError, Verdict
@@ -12,7 +13,7 @@ from wad.providers.base import Proof
 #: Asked for at each probe. A token that may not read these has no `whatsapp_business_management`.
 LEAST_FIELDS: Final = "id,display_phone_number,verified_name,quality_rating"
 FIELDS: Final = (
-    f"{LEAST_FIELDS},status,name_status,code_verification_status,platform_type,throughput,account_mode,"
+    f"{LEAST_FIELDS},status,name_status,code_verification_status,platform_type,is_on_biz_app,throughput,account_mode,"
     "is_official_business_account,whatsapp_business_manager_messaging_limit,health_status"
 )
 
@@ -27,9 +28,17 @@ _SHOWN: Final = {
     "code_verification_status": "codeVerificationStatus",
     "platform_type": "platformType",
     "account_mode": "accountMode",
+    "is_on_biz_app": "onBusinessApp",
     "is_official_business_account": "officialBusinessAccount",
     "whatsapp_business_manager_messaging_limit": "messagingLimit",
 }
+
+#: Messages a second, in and out together, by `throughput.level`.
+_RATES: Final = {"STANDARD": 80.0, "HIGH": 1000.0}
+#: ...and of a number that is used with the WhatsApp Business app as well, whatever its level.
+_RATE_BESIDE_THE_APP: Final = 20.0
+#: Thousands of numbers have the same rate: one dictionary for all of them.
+_ALONE: Final = {rate: {"": rate} for rate in (*_RATES.values(), _RATE_BESIDE_THE_APP)}
 
 #: States of a number in which it takes no message, until somebody acts. Others (FLAGGED, RATE_LIMITED, RESTRICTED)
 #: still send, if less; they are shown.
@@ -49,6 +58,14 @@ def phone(display: Any) -> str | None:
     """`+52 55 1234 5678` as E.164; None for what is no number."""
     digits = _NOT_DIGIT.sub("", display) if isinstance(display, str) else ""
     return f"+{digits}" if digits else None
+
+
+def rate_of(number: Mapping[str, Any]) -> float | None:
+    """How many messages a second Meta takes from the number of this record; None where it does not say."""
+    throughput = number.get("throughput")
+    level = throughput.get("level") if isinstance(throughput, dict) else None
+    rate = _RATES.get(level) if isinstance(level, str) else None
+    return _RATE_BESIDE_THE_APP if rate is not None and number.get("is_on_biz_app") is True else rate
 
 
 def proof_of(number: dict[str, Any]) -> Proof:
@@ -72,7 +89,12 @@ def proof_of(number: dict[str, Any]) -> Proof:
         data |= _healthy(health)
     # Thousands of numbers are GREEN, CONNECTED and STANDARD: one string for all of them.
     shared = {name: sys.intern(value) if isinstance(value, str) else value for name, value in data.items()}
-    return Proof(phone_number=phone(number.get("display_phone_number")), data=shared)
+    rate = rate_of(number)
+    return Proof(
+        phone_number=phone(number.get("display_phone_number")),
+        data=shared,
+        rates=_ALONE[rate] if rate is not None else {},
+    )
 
 
 def _healthy(health: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
-from wad.errors import FieldError
+from wad.errors import FieldError, Scope
 from wad.models import Address, Content, Session, SessionId
 from wad.providers.base import Connection, Link, ProviderKind, Webhooks
 from wad.providers.credentials import Credential, Shape, check, printable
@@ -58,6 +58,10 @@ class Twilio(ProviderKind):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._config!r}>"
+
+    def shared(self, session: Session) -> Mapping[Scope, str]:
+        """Twilio counts the calls of a whole account."""
+        return {Scope.ACCOUNT: f"twilio {session.credentials.get('accountSid')}"}
 
     def check_credentials(self, credentials: Mapping[str, str]) -> list[FieldError]:
         errors = check(credentials, _KNOWN)
