@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from tests.house import House, now, shop, text
 from tests.simulated import ListingProvider, refusal
 from wad.actors.requests import Probe
-from wad.errors import Verdict
+from wad.errors import StoreUnavailable, Verdict
 from wad.models import ChatId, InboundMessage, InboxItem, MessageQuery, Person, SessionId, SessionState
 from wad.supervisor.sessions import Sessions
 
@@ -131,3 +132,19 @@ async def test_a_list_that_cannot_be_read_is_read_with_the_next_proof(autojump_c
         await prove(sessions)
         assert await heard(house) == ["missed"]
     assert len(world.reads) == 2
+
+
+async def test_what_the_store_did_not_take_is_read_once_it_does(autojump_clock: MockClock) -> None:
+    """Its provider may not bring it again, and a session that is busy with others is asked for no proof."""
+    house = House(world=(world := ListingProvider()))
+    async with house.run() as sessions:
+        await shop(sessions)
+        await trio.sleep(1)
+        actor = sessions.actors.get(SHOP)
+        world.inbound = [(at(0), said("missed"))]
+        house._engine.fault = "refuse"
+        with pytest.raises(StoreUnavailable):
+            await actor.take_in(world.name, [said("missed")])
+        house._engine.fault = None
+        await trio.sleep(60)
+        assert await heard(house) == ["missed"]

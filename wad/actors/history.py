@@ -1,6 +1,6 @@
 """What customers wrote while nobody listened, where the provider still knows: read with the next proof, stored once each.
 
-A webhook that found nobody, or a wrong secret, is not always tried again. The newest message that was stored before
+A webhook that found nobody, a wrong secret or no store is not always tried again. The newest message that was stored before
 that says from when on to look.
 """
 
@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Final
+
+import trio
 
 from wad.actors.services import Services
 from wad.errors import ProviderError, StoreUnavailable
@@ -23,12 +25,14 @@ log = logging.getLogger("wad.actors.history")
 _OVERLAP: Final = timedelta(hours=1)
 #: As long as Meta, which does try again, keeps at it.
 _MOST: Final = timedelta(days=7)
+#: Seconds before it is read after something was refused: the first, doubling, and the longest.
+_SOON: Final = (5.0, 60.0)
 
 
 class History:
     """One session's. It outlives its runs: `away` says that something may be missed, `catch_up` reads what was."""
 
-    __slots__ = ("_away_since", "_receive", "_services", "_session")
+    __slots__ = ("_away_since", "_is_soon", "_receive", "_services", "_session")
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class History:
         self._receive = receive
         #: A `seq`: what has a lower one was stored while webhooks were sure to arrive. None: nothing is missed.
         self._away_since: int | None = next_seq()
+        self._is_soon = False  # whether `catch_up_soon` runs
 
     def away(self) -> None:
         """From now on what comes in may be refused, or find nobody."""
@@ -66,6 +71,21 @@ class History:
         except BaseException:
             self._away_since = away_since
             raise
+
+    async def catch_up_soon(self, connection: Connection) -> None:
+        """Something was refused: read it as soon as it can be kept. Who is busy with others is asked for no proof."""
+        self.away()
+        if self._is_soon:
+            return
+        self._is_soon = True
+        pause, longest = _SOON
+        try:
+            while self._away_since is not None:
+                await trio.sleep(pause)
+                pause = min(2 * pause, longest)
+                await self.catch_up(connection)
+        finally:
+            self._is_soon = False
 
     async def _since(self, away_since: int) -> datetime:
         """What came before the session was made is not its own to answer."""
