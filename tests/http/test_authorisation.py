@@ -54,6 +54,9 @@ ASKED = {
     "listMessages": (None, {}, 200),
     "getMessage": (None, {}, 404),
     "cancelMessage": (None, {}, 404),
+    "listBulks": (None, {}, 200),
+    "getBulk": (None, {}, 404),
+    "cancelBulk": (None, {}, 404),
     "listDeadLetters": (None, {}, 200),
     "retryDeadLetter": (None, {}, 404),
     "discardDeadLetter": (None, {}, 404),
@@ -63,7 +66,7 @@ ASKED = {
 }
 
 
-PARAMETERS = ("sessionId", "messageId", "mediaId", "groupId", "number", "templateId")
+PARAMETERS = ("sessionId", "messageId", "bulkId", "mediaId", "groupId", "number", "templateId")
 UPLOAD = form(("sessionId", None, None, b"nine"), ("file", "a.png", "image/png", b"png"))
 
 
@@ -71,12 +74,15 @@ async def of_shop_9(ask: Front) -> dict[str, str]:
     """What shop-9 has: a session, a message, a file. By the names of path parameters."""
     await ask.session("nine", shopId="shop-9")
     sent = await ask.send(session_id="nine")
+    named = {"bulkId": "sale", "messages": [{"sessionId": "nine", **SEND}]}
+    assert (await ask("POST", "/send-bulk", named)).status == 202
     raw, headers = UPLOAD
     file = await ask("POST", "/media", raw=raw, headers=headers)
     assert file.status == 201, file.body
     return {
         "sessionId": "nine",
         "messageId": sent.json["messageId"],
+        "bulkId": "sale",
         "mediaId": file.json["mediaId"],
         "groupId": "g-1",
         "number": "1",

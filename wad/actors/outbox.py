@@ -20,7 +20,7 @@ from math import inf
 import trio
 
 from wad.actors.backlog import Backlog
-from wad.actors.breaker import Breaker, Permit
+from wad.actors.breaker import Breaker, BreakerState, Permit
 from wad.actors.doubt import Doubt
 from wad.actors.lanes import Lanes, Workers
 from wad.actors.moves import Moves
@@ -130,6 +130,13 @@ class Outbox:
     def depth(self) -> int:
         """All messages that wait for their turn."""
         return self.waiting(bulk=False) + self.waiting(bulk=True)
+
+    def empty_in(self) -> float | None:
+        """Seconds until all that waits has left, at the rate in force; None where nobody can tell."""
+        now = trio.current_time()
+        if not self._ready or self.breaker.state(now) is not BreakerState.CLOSED:
+            return None
+        return self.limiter.wait(now) + self.depth / self.limiter.rate
 
     @property
     def unproven(self) -> int:

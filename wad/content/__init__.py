@@ -75,16 +75,16 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     queue: bool = False
 
 
-def parse_send(body: object) -> Send:
-    """The body of `POST /send`; raises InvalidRequest with every bad field."""
+def parse_send(body: object, *, priority: Priority = Priority.NORMAL) -> Send:
+    """The body of `POST /send`, of *priority* unless it says another; raises InvalidRequest with every bad field."""
     asked = checked(SendBody, body, _whole(body, addressed=True))
-    return _send(asked, asked.address)
+    return _send(asked, asked.address, priority)
 
 
 def parse_send_group(body: object) -> Send:
     """The body of `POST /send-group`, where `groupId` stands in place of `to`."""
     asked = checked(SendGroupBody, body, _whole(body, addressed=True))
-    return _send(asked, Address(group_id=asked.group_id))
+    return _send(asked, Address(group_id=asked.group_id), Priority.NORMAL)
 
 
 def parse_reply(reply: object) -> Reply:
@@ -101,14 +101,14 @@ def parse_reply(reply: object) -> Reply:
     )
 
 
-def _send(asked: SessionBody, to: Address) -> Send:
+def _send(asked: SessionBody, to: Address, otherwise: Priority) -> Send:
     return Send(
         content=asked.content,
         to=to,
         number=asked.sender,
         session_id=cast("SessionId | None", asked.session_id),
         shop_id=cast("ShopId | None", asked.shop_id),
-        priority=PRIORITIES[asked.priority] if asked.priority else Priority.NORMAL,
+        priority=PRIORITIES[asked.priority] if asked.priority else otherwise,
         reference=asked.reference,
         reply_to=asked.quoted,
         send_at=instant(asked.send_at) if asked.send_at else None,

@@ -171,6 +171,7 @@ class OutboundView(
     type: str
     status: str
     priority: str
+    bulk_id: str | None
     reference: str | None
     reply_to: str | None
     send_at: datetime | None
@@ -319,6 +320,7 @@ def _outbound_view(message: OutboundMessage) -> dict[str, Any]:
             type=message.type,
             status=message.state.value,
             priority=_PRIORITIES[message.priority],
+            bulk_id=message.bulk_id,
             reference=message.reference,
             reply_to=message.reply_to,
             send_at=message.send_at,

@@ -20,6 +20,7 @@ from wad.models import (
     InboxItem,
     MessageState,
     OutboundMessage,
+    Priority,
     Reason,
 )
 from wad.models import MessageQuery as StoreQuery
@@ -114,7 +115,8 @@ async def send_bulk(api: Api, exchange: Exchange) -> Answer:
     for index, each in enumerate(body.messages):
         own = None if key is None else msgspec.structs.replace(key, key=f"{key.key}\n{index}")
         try:
-            drafts[index] = _draft(api, exchange, parse_send(each), own)
+            asked = parse_send(each, priority=Priority.NORMAL if body.bulk_id is None else Priority.BULK)
+            drafts[index] = _draft(api, exchange, asked, own, bulk_id=body.bulk_id)
         except WadError as error:
             outcomes[index] = _refused(error)
     for index, result in zip(
@@ -139,7 +141,14 @@ def _taken(sent: Sent) -> BulkItem:
     )
 
 
-def _draft(api: Api, exchange: Exchange, asked: Send, idempotency: Idempotency | None) -> Draft:
+def _draft(
+    api: Api,
+    exchange: Exchange,
+    asked: Send,
+    idempotency: Idempotency | None,
+    *,
+    bulk_id: str | None = None,
+) -> Draft:
     """Exactly one of sessionId and shopId stands: `parse_send` lets nothing else through."""
     if asked.session_id is not None:
         api.session(exchange.principal, asked.session_id)
@@ -152,6 +161,7 @@ def _draft(api: Api, exchange: Exchange, asked: Send, idempotency: Idempotency |
         content=asked.content,
         number=asked.number,
         priority=asked.priority,
+        bulk_id=bulk_id,
         reference=asked.reference,
         reply_to=asked.reply_to,
         send_at=asked.send_at,
@@ -215,6 +225,7 @@ async def find(api: Api, exchange: Exchange) -> Answer:
             to=query.to,
             sender=query.sender,
             since=instant(query.since) if query.since is not None else None,
+            bulk_id=query.bulk_id,
             after=seq_after(query.cursor) if query.cursor is not None else None,
             limit=query.limit + 1,
         )

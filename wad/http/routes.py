@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from wad.content import SendBody, SendGroupBody, parse_send, parse_send_group
-from wad.http import media, messages, ops, pages, sessions, sse, webhooks
+from wad.http import bulks, media, messages, ops, pages, sessions, sse, webhooks
 from wad.http.account_routes import ACCOUNT_ROUTES
 from wad.http.answers import (
     BulkView,
@@ -24,6 +24,8 @@ from wad.http.operations import json_body as _json
 from wad.http.schemas import (
     BreakerBody,
     BulkBody,
+    BulkListQuery,
+    BulkQuery,
     DeadLetterQuery,
     HandshakeQuery,
     MessageQuery,
@@ -341,6 +343,39 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         handler=messages.cancel,
         answers={200: Result("Cancelled", OutboundView)},
         problems=frozenset({404, 409}),
+    ),
+    Operation(
+        id="listBulks",
+        method="GET",
+        path=f"{_API}/bulks",
+        tag="messages",
+        summary="The bulks that were given a name, newest first",
+        handler=bulks.find,
+        query=BulkListQuery,
+        answers={200: Result("A part of the list", bulks.BulkList)},
+        problems=frozenset({404}),
+    ),
+    Operation(
+        id="getBulk",
+        method="GET",
+        path=f"{_API}/bulks/{{bulkId}}",
+        tag="messages",
+        summary="How far a bulk is",
+        handler=bulks.read,
+        query=BulkQuery,
+        answers={200: Result("Its counts, and when the last of it leaves", bulks.BulkProgress)},
+        problems=frozenset({404}),
+    ),
+    Operation(
+        id="cancelBulk",
+        method="POST",
+        path=f"{_API}/bulks/{{bulkId}}/cancel",
+        tag="messages",
+        summary="Stop what of a bulk still waits; repeat it while some does",
+        handler=bulks.cancel,
+        query=BulkQuery,
+        answers={200: Result("How many were cancelled, and how far it is", bulks.BulkCancelled)},
+        problems=frozenset({404}),
     ),
     Operation(
         id="listDeadLetters",

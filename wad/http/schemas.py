@@ -18,6 +18,7 @@ SessionName: TypeAlias = Annotated[
     ),
 ]
 ShopName: TypeAlias = SessionName
+BulkName: TypeAlias = SessionName
 Url: TypeAlias = Annotated[str, *shaped(r"https?://[!-.0-?A-~]+(/[!-~]*)?", "must be an http or https URL")]
 SecretText: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
 Provider: TypeAlias = Annotated[
@@ -93,8 +94,9 @@ class ReadBody(Model):
 
 
 class BulkBody(Model):
-    """Each message is taken, or refused, by itself."""
+    """Each message is taken, or refused, by itself. `bulkId` is the caller's name for what they are a part of."""
 
+    bulk_id: BulkName | None = None
     messages: Annotated[list[Any], Field(min_length=1, max_length=1000)]
 
 
@@ -161,6 +163,16 @@ class MessageQuery(Query):
     to: Id | None = None
     sender: Id | None = Field(default=None, alias="from")
     since: Instant | None = None
+    bulk_id: Id | None = None
+
+
+class BulkQuery(Query):
+    shop_id: Id | None = None
+
+
+class BulkListQuery(BulkQuery):
+    limit: Limit = 50
+    cursor: SeqCursor | None = None
 
 
 class DeadLetterQuery(Query):

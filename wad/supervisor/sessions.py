@@ -36,6 +36,7 @@ from wad.models import (
 from wad.providers.base import Capabilities, ProviderKind
 from wad.store.store import Retention
 from wad.supervisor.actors import CALL_TIMEOUT, Actors
+from wad.supervisor.bulks import Bulks
 from wad.supervisor.calls import Calls
 from wad.supervisor.failover import Failover
 from wad.supervisor.management import Management
@@ -104,6 +105,7 @@ class Sessions:
         self.messages = Messages(
             services, self.actors, sending, self.webhooks, placing=placing, failover=self._failover
         )
+        self.bulks = Bulks(services, self.actors)
         self._services = services
         self._check_url = check_url
         self._restored = 0

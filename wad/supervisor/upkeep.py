@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Final
 
 import trio
@@ -60,6 +61,7 @@ async def _purge(services: Services, actors: Actors, retention: Retention) -> No
             await _sweep(services.files, services.patient)
         await trio.sleep(PURGE_EVERY)
         await services.patient.purge(services.now(), retention)
+        await services.patient.purge_bulks(services.now() - timedelta(seconds=PURGE_EVERY))
         await forget_formers(services, actors)
 
 
