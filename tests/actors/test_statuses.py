@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 import trio
@@ -10,7 +11,9 @@ from trio.testing import MockClock
 
 from tests.house import House, draft, now, shop
 from tests.simulated import lost_answer
+from wad.events import MessageMoved
 from wad.models import MessageId, MessageState, OutboundMessage, SessionId, StatusUpdate
+from wad.store.base import Result, Write
 from wad.supervisor.sessions import Sessions
 
 
@@ -75,6 +78,28 @@ async def test_a_status_with_our_id_settles_what_was_in_doubt(autojump_clock: Mo
         assert (message.state, message.provider_message_id, message.dead) == (MessageState.SENT, "p-9", False)
         assert await house.store().dead_letters() == []
     assert len(house.world.ledger) == 1
+
+
+async def test_who_hangs_up_while_a_status_is_written_keeps_nobody_from_hearing_of_it(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Brought again it moves nothing any more, so what was written is told the first time."""
+    house = House()
+    async with house.run() as sessions:
+        await shop(sessions)
+        sent = (await sessions.messages.send(draft())).message
+        await sessions.messages.wait_for(sent, 10)
+        write = house._engine.write
+
+        async def slow(writes: Sequence[Write]) -> list[Result]:
+            await trio.sleep(1)
+            return await write(writes)
+
+        monkeypatch.setattr(house._engine, "write", slow)
+        with trio.move_on_after(0.5):
+            await receive(sessions, status(MessageState.SENT, message_id=sent.message_id))
+        assert (await stored(house, sent.message_id)).state is MessageState.SENT
+        assert [fact.message.state for fact in house.facts_of(MessageMoved)][-1] is MessageState.SENT
 
 
 async def test_proof_that_comes_late_takes_a_dead_letter_back(autojump_clock: MockClock) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import pairwise
 
+import trio
+
 from wad.actors.outbox import Outbox
 from wad.actors.services import Services
 from wad.models import RANK, MessageId, OutboundMessage, Session, StatusUpdate, concerns, with_status
@@ -104,7 +106,9 @@ class Statuses:
         if not work:
             return []
         await self._tell([step for _, steps, _ in work for step in steps])
-        saved = await store.save_messages([(message, steps[-1]) for message, steps, _ in work])
+        # Whoever brought them may hang up meanwhile. What is written is told, too: brought again, it moves nothing.
+        with trio.CancelScope(shield=True):
+            saved = await store.save_messages([(message, steps[-1]) for message, steps, _ in work])
         lost: list[StatusUpdate] = []
         for (message, steps, its), won in zip(work, saved, strict=True):
             if not won:
