@@ -136,7 +136,7 @@ class Outbox:
         now = trio.current_time()
         if not self._ready or self.breaker.state(now) is not BreakerState.CLOSED:
             return None
-        return self.limiter.wait(now) + self.depth / self.limiter.rate
+        return self.pacing.soonest(now) + self.depth / self.pacing.rate
 
     @property
     def unproven(self) -> int:
