@@ -369,6 +369,7 @@ class Reloading:
         if self.app is not None:
             self.app.admit_only(config.auth.tokens)
         if self.sessions is not None:
+            self.sessions.share(_policies(config))
             _check_rules(self._flows.rules, self.sessions)
 
 

@@ -14,6 +14,8 @@ from tests.simulated import hang
 from tests.supervisor.shops import ANA, SHOP, TEMPLATE, ShopWorld, a_shop, refusing
 from wad.actors.services import Limits
 from wad.actors.session import SessionActor
+from wad.config import Config
+from wad.daemon import Reloading
 from wad.errors import (
     IdempotencyKeyReused,
     InvalidRequest,
@@ -28,6 +30,7 @@ from wad.errors import (
 )
 from wad.events import Balanced
 from wad.models import Address, Credentials, Idempotency, MessageState, SessionId, ShopId
+from wad.notify import Notifier
 from wad.supervisor.balancer import Policy
 from wad.supervisor.placing import Policies
 from wad.supervisor.sending import Draft, Sent
@@ -90,6 +93,19 @@ async def test_the_policy_of_the_shop_decides_for_the_others(autojump_clock: Moc
     async with a_shop("a", "b", world=world, house=house) as shop:
         sent = await shop.send()
         assert (shop.chosen(sent), shop.passed_over(sent)) == (("b", "cost"), {"a": "dearer"})
+
+
+async def test_a_running_wad_takes_up_how_its_shops_share(autojump_clock: MockClock) -> None:
+    """At a SIGHUP; from the next message on."""
+    world = ShopWorld()
+    config = Config.model_validate({"balancing": {"default": {"policy": "priority", "order": ["b", "a"]}}})
+    house = House(world=world, policies=_A_FIRST)
+    async with a_shop("a", "b", world=world, house=house) as shop:
+        reloading = Reloading(lambda: config, house.flows, Notifier(None))
+        reloading.sessions = shop.sessions
+        assert shop.chosen(await shop.send()) == ("a", "priority")
+        reloading()
+        assert shop.chosen(await shop.send(to=LUIS)) == ("b", "priority")
 
 
 async def test_free_form_content_goes_where_the_window_is_open_and_templates_anywhere(

@@ -90,7 +90,7 @@ class Placing:
     def __init__(self, services: Services, actors: Actors, calls: Calls, policies: Policies) -> None:
         self._services = services
         self._actors = actors
-        self._policies = policies
+        self.policies = policies
         self._members = _Members(calls)
 
     async def place(self, draft: Draft, load: Load) -> tuple[SessionActor, Draft, Choice]:
@@ -172,7 +172,7 @@ class Placing:
         question = Question(
             chat=to.chat, free_form=content["type"] != "template", queue=queue, wrote=talk.wrote
         )
-        return choose(candidates, question, self._policies.of(shop_id), self._services.now())
+        return choose(candidates, question, self.policies.of(shop_id), self._services.now())
 
     def _candidate(self, actor: SessionActor, load: Load, *, bulk: bool, **known: Any) -> Candidate:
         session, outbox, now = actor.session, actor.outbox, trio.current_time()

@@ -100,10 +100,10 @@ class Sessions:
         self.webhooks = WebhookDesks(services, self.actors)
         self.calls = Calls(services, self.actors)
         self.management = Management(self.actors, self.calls)
-        placing = Placing(services, self.actors, self.calls, policies)
-        self._failover = Failover(services, nursery, self.actors, placing)
+        self._placing = Placing(services, self.actors, self.calls, policies)
+        self._failover = Failover(services, nursery, self.actors, self._placing)
         self.messages = Messages(
-            services, self.actors, sending, self.webhooks, placing=placing, failover=self._failover
+            services, self.actors, sending, self.webhooks, placing=self._placing, failover=self._failover
         )
         self.bulks = Bulks(services, self.actors)
         self._services = services
@@ -312,6 +312,10 @@ class Sessions:
         if (before.state, before.reason) != (status.state, status.reason):
             self._services.events.publish(SessionStateChanged(status, before.state))
         return status
+
+    def share(self, policies: Policies) -> None:
+        """Have the sessions of each shop share its work so from now on. What they have stays where it is."""
+        self._placing.policies = policies
 
     async def look_after(self, retention: Retention) -> None:
         """Keep proofs fresh, the store small and the spool empty, until cancelled."""
