@@ -61,6 +61,18 @@ def test_a_text_can_come_from_stdin(running: Running, shop: str):
     assert message["text"]["body"] == "línea 1\nlínea 2"
 
 
+def test_a_shop_is_named_in_place_of_a_session(ask: Wad, running: Running):
+    """Exactly one of the two; and the number that it is to leave from, if one is meant."""
+    create = ["sessions", "create", "of-a-shop", "--provider=cloud_api", "--shop=shop-7", "--no-connect"]
+    assert ask(*create, *running.credentials()).status == 0
+    sent = ask("send", "--shop=shop-7", "--queue", ANA, "hola", "--json")
+    assert sent.problem["problem"]["sessions"][0]["sessionId"] == "of-a-shop"
+    refused = ask("send", "--shop=shop-7", "--from=+15550009999", ANA, "hola", "--json")
+    assert refused.problem["problem"]["errors"][0]["pointer"] == "/from"
+    for named in (["of-a-shop", "--shop=shop-7"], []):
+        assert ask("send", *named, ANA, "hola").status == 64
+
+
 def test_a_session_meant_to_be_disconnected_refuses_unless_asked_to_queue(ask: Wad, running: Running):
     """And the refusal names the way out."""
     create = ["sessions", "create", "resting", "--provider=cloud_api", "--no-connect", *running.credentials()]

@@ -1,4 +1,4 @@
-"""`wad send ID TO TEXT`: one message, sent once even where the connection to the daemon breaks."""
+"""`wad send [ID] TO TEXT`: one message, sent once even where the connection to the daemon breaks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,17 @@ _PAUSES: Final = (0.5, 1.0, 2.0)  # seconds before asking again whether the daem
     wad send tienda-1 +5215512345678 "Hola"
     wad send tienda-1 +5215512345678 "Hola" --wait         until WhatsApp has it
     wad send tienda-1 +5215512345678 - < letter.txt        the text from a file
+    wad send --shop shop-9 +5215512345678 "Hola"           from whichever of the shop's numbers fits best
     wad send tienda-1 +5215512345678 "Hola" --key order-7  never twice, however often it is run
     """
 )
-@click.argument("session_id", metavar="ID")
+@click.argument("session_ids", metavar="[ID]", nargs=-1)
 @click.argument("to")
 @click.argument("text")
+@click.option(
+    "--shop", "shop_id", metavar="SHOP", help="In place of ID: wad chooses among the shop's sessions."
+)
+@click.option("--from", "number", metavar="NUMBER", help="Which of the numbers of a session, or of a shop.")
 @click.option("--wait", is_flag=True, help="Wait until the provider has it.")
 @click.option(
     "--timeout", default=30.0, show_default=True, type=click.FloatRange(0), help="Seconds to wait at most."
@@ -46,9 +51,11 @@ _PAUSES: Final = (0.5, 1.0, 2.0)  # seconds before asking again whether the daem
 def send(
     api: Api,
     *,
-    session_id: str,
+    session_ids: tuple[str, ...],
     to: str,
     text: str,
+    shop_id: str | None,
+    number: str | None,
     wait: bool,
     timeout: float,
     reply_to: str | None,
@@ -61,15 +68,19 @@ def send(
 ) -> None:
     """Send a text, once.
 
-    From the session ID to TO, a number with its +. TEXT - is read from stdin.
+    From the session ID, or from a shop, to TO, a number with its +. TEXT - is read from stdin.
 
     Without --wait the command ends when the daemon has the message on disk. With it, exit status 69 says that
     the message failed, or that nobody knows whether it went out.
     """
+    if len(session_ids) != (shop_id is None):
+        raise click.UsageError("say who sends it: either ID, the session's, or --shop")
     if text == "-":
         text = sys.stdin.read()
     body: dict[str, Any] = {
-        "sessionId": session_id,
+        "sessionId": session_ids[0] if session_ids else None,
+        "shopId": shop_id,
+        "from": number,
         "to": to,
         "text": text,
         "replyTo": reply_to,
@@ -124,6 +135,7 @@ def _show(sent: dict[str, Any], *, wait: bool) -> None:
     fields(
         {
             "message": sent["messageId"],
+            "session": sent["sessionId"] if "balancing" in sent else None,
             "status": sent["status"],
             "provider's id": sent.get("providerMessageId"),
             "next try": sent.get("nextAttemptAt"),
