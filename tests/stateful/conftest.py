@@ -1,0 +1,3 @@
+from tests.store.harness import place, secantus
+
+__all__ = ["place", "secantus"]

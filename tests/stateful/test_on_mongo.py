@@ -1,0 +1,15 @@
+"""Outbox and inbox over MongoDB behind a socket."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stateful.outbox import OutboxMachine
+from tests.stateful.playing import play
+from tests.store.harness import KINDS, Place
+
+
+@pytest.mark.parametrize("place", [kind for kind in KINDS if kind not in ("memory", "sqlite")], indirect=True)
+def test_sends(place: Place) -> None:
+    """Whatever happens to a message, each is in one place, went out once, and in its order."""
+    play(OutboxMachine, place)
