@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from random import Random
 from typing import Any
@@ -15,7 +15,7 @@ from tests.house import now
 from tests.simulated import CAPABILITIES, SimulatedConnection, SimulatedProvider, own_id, refusal
 from wad.errors import ProviderError, Scope, Verdict
 from wad.models import InboundMessage, OutboundMessage, Session
-from wad.providers.base import Accepted, Link, Proof
+from wad.providers.base import Accepted, Link, MediaContent, Proof
 from wad.store.base import Query, Result, Row, Update, Write
 from wad.store.memory import MemoryEngine
 
@@ -74,6 +74,11 @@ class MortalEngine(MemoryEngine):
     async def count(self, table: str, where: Mapping[str, Any], by: str) -> dict[Any, int]:
         self.fault = None if self._life.over else self._shared.fault
         return await super().count(table, where, by)
+
+
+def content_of(provider_media_id: str) -> bytes:
+    """The picture that the provider calls so."""
+    return b"\x89PNG\r\n\x1a\n" + provider_media_id.encode() * 100
 
 
 class World(SimulatedProvider):
@@ -165,6 +170,25 @@ class MortalConnection(SimulatedConnection):
         await self._pause(1.0)
         if self._life.over or self._all.chance.random() < self._all.trouble:
             raise refusal(Verdict.NOT_SENT, "unreachable", health=True)
+
+    @asynccontextmanager
+    async def download(self, provider_media_id: str) -> AsyncIterator[MediaContent]:
+        await self._unreachable_at_times()
+        async with aclosing(self._picture(content_of(provider_media_id))) as chunks:
+            yield MediaContent("image/png", None, None, chunks)
+
+    async def _picture(self, content: bytes) -> AsyncGenerator[bytes, None]:
+        yield content[:100]
+        await self._pause(5.0)
+        if self._all.chance.random() < self._all.trouble:
+            if self._all.chance.random() < 0.5:
+                raise self._draw(
+                    lambda: refusal(Verdict.NOT_SENT, "unreachable"),
+                    lambda: refusal(Verdict.THROTTLED, "rate_limit", retry_after=7.0),
+                    lambda: refusal(Verdict.NEEDS_PERSON, "bad_token"),
+                )
+            content = content[:-1] + b"x"
+        yield content[100:]
 
     async def send(self, message: OutboundMessage) -> Accepted:
         if self._life.over:

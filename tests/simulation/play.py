@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import trio
 import trio.testing
@@ -26,11 +28,11 @@ def _deterministic(seed: int) -> Iterator[None]:
 
 def play(seed: int) -> tuple[Story, list[str]]:
     """The story of *seed*, and every promise that was broken in it."""
-    story = Story(seed)
 
     async def main() -> list[str]:
         await story.play()
         return await story.verdict()
 
-    with _deterministic(seed):
+    with TemporaryDirectory() as directory, _deterministic(seed):
+        story = Story(seed, Path(directory))
         return story, trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

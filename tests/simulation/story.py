@@ -6,7 +6,7 @@ What holds, whatever happened (the oracle, `Story.verdict`):
 - nothing that was not taken is called accepted, and nothing that was taken is called unsent;
 - no message is sent twice: under one id once, or again under the same id where the provider takes it once;
 - what was cancelled never went out;
-- a customer's message that was acknowledged has one row, and one reply;
+- a customer's message that was acknowledged has one row, and one reply; its picture is kept;
 - of one chat, what needed one attempt went out in the order in which it was asked for.
 """
 
@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ import trio
 
 from tests.house import draft, now
 from tests.simulation.mortal import Life, MortalEngine, World
+from tests.simulation.pictures import broken, disk, picture
 from wad.actors.services import Limits, Services
 from wad.content import parse_reply
 from wad.errors import WadError
@@ -74,8 +76,10 @@ class Callback:
 
 
 class Story:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, directory: Path) -> None:
+        """*directory*: where the pictures of customers are kept."""
         self.seed = seed
+        self.directory = directory
         self.chance = Random(seed)
         settlement = self.chance.choice(("callback", "callback", "resend", "resend", "list"))
         self.resends = settlement == "resend"
@@ -159,9 +163,12 @@ class Story:
     @asynccontextmanager
     async def _open(self, life: Life) -> AsyncIterator[Sessions]:
         store = Store(MortalEngine(self.disk, life), self.vault)
+        files = disk(self.directory, self.vault)
+        await files.load()
         services = Services(
             store=store,
             patient=store.patient(),
+            files=files,
             events=Events(),
             flows=Flows(FlowDefaults(), None, Rules.parse(RULES, parse_reply)),
             limits=Limits(bulk_page=2),
@@ -271,7 +278,9 @@ class Story:
                 provider_message_id=f"in-{number}",
                 chat=ChatId(chat),
                 sender=Person(phone=chat),
-                content={"type": "text", "text": {"body": f"c{number}"}},
+                content={"type": "text", "text": {"body": f"c{number}"}}
+                if self.chance.random() < 0.8
+                else picture(f"p{number}"),
             )
             session_id = self.chance.choice(self.sessions)
             self.world.came_in.append((now(), session_id, event))
@@ -351,19 +360,24 @@ class Story:
             last[lane] = max(last[lane], (message.seq, self.label(message)))
 
     async def _inbound(self, store: Store, sends: Counter[MessageId]) -> AsyncIterator[str]:
+        files = disk(self.directory, self.vault)
         told = {
             (each.session_id, each.event.provider_message_id): each.event
             for each in self.callbacks
             if each.acknowledged and isinstance(each.event, InboundMessage)
         }
         for (session_id, _), event in told.items():
-            name = event.content["text"]["body"]
+            name = event.provider_message_id
             item = await store.inbox_by_dedupe(session_id, event.dedupe_key)
             if item is None:
                 yield f"{name} was acknowledged, and is lost"
                 continue
             if item.state is not InboxState.DONE:
                 yield f"{name} is {item.state} still"
+            if event.content["type"] == "image":
+                async for fault in broken(store, files, session_id, event):
+                    yield fault
+                continue
             reply = reply_message_id(item.message_id, 0)
             if await store.message(reply) is None:
                 yield f"{name} has no reply"
