@@ -185,6 +185,11 @@ class Connecting:
             self.pairing(Pairing(None, None))  # the connection has not told what to show yet
         return True
 
+    def refused(self) -> None:
+        """What came in could not be kept, and the provider may not bring it again."""
+        if self._history is not None and self._nursery is not None and self._connection is not None:
+            self._nursery.start_soon(self._history.catch_up_soon, self._connection)
+
     # --- what the connection tells ------------------------------------------------------------------
 
     def alive(self) -> None:

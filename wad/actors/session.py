@@ -32,7 +32,7 @@ from wad.actors.pacing import MARKETING_PAUSE
 from wad.actors.requests import Call, ChangeProvider, Connect, Disconnect, Logout, Probe, Reopen
 from wad.actors.services import Services
 from wad.actors.statuses import Statuses
-from wad.errors import ProviderError, WadError
+from wad.errors import ProviderError, StoreUnavailable, WadError
 from wad.events import MarketingPaused, ProviderCalled
 from wad.models import (
     Content,
@@ -529,10 +529,14 @@ class SessionActor:
         """Store *events* of *provider*. On return they are on disk. Raises StoreUnavailable."""
         statuses = [event for event in events if isinstance(event, StatusUpdate)]
         others = [event for event in events if not isinstance(event, StatusUpdate)]
-        if statuses:
-            await self.statuses.receive(statuses)
-        if others:
-            await self.inbox.receive(others, provider=provider)
+        try:
+            if statuses:
+                await self.statuses.receive(statuses)
+            if others:
+                await self.inbox.receive(others, provider=provider)
+        except StoreUnavailable:
+            self.connecting.refused()
+            raise
 
     # --- hooks of the parts -------------------------------------------------------------------------
 
