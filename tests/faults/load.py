@@ -18,8 +18,9 @@ import trio
 from tests.acceptance.shop import API, Shop
 from tests.acceptance.web.place import Web, a_person
 
-#: Of one chat, between two messages the same way.
-PAUSE = 0.1
+#: Seconds of one chat between two of our messages, and between two of the customer's. A backlog that takes minutes to
+#: work off would show nothing more.
+PAUSE, THEIR_PAUSE = 0.1, 1.0
 #: Messages with one customer, both ways together: Meta's pair limit (45 in a burst) holds none of them back.
 PER_CUSTOMER = 40
 #: Of so many messages in a chat of WhatsApp Web, one is a picture: slower than the text that follows it.
@@ -88,7 +89,7 @@ class WebChat(Chat):
         await self._web.says(next(self._people), **self._where, text=text)
 
 
-async def chats_of(shop: Shop, number: int = 3) -> list[Chat]:
+async def chats_of(shop: Shop, number: int = 2) -> list[Chat]:
     """As many chats; over WhatsApp Web: two people, one of them known by LID, and their group."""
     if not isinstance(shop, Web):
         return [ApiChat(shop) for _ in range(number)]
@@ -109,6 +110,7 @@ class Load:
         self.acknowledged: dict[str, str] = {}  # message id -> text
         self.refused: Counter[int] = Counter()
         self.refusals: list[str] = []  # what those were told
+        self.wrong: list[str] = []  # refusals that do not say when to come back
         self.written = 0
         self._chats = chats
         self._texts = texts
@@ -147,6 +149,8 @@ class Load:
                 else:
                     self.refused[answer.status_code] += 1
                     self.refusals.append(answer.text)
+                    if answer.status_code not in (429, 503) or "Retry-After" not in answer.headers:
+                        self.wrong.append(f"{answer.status_code} {answer.text}")
             await trio.sleep(self._pause)
 
     async def _write(self, chat: Chat) -> None:
@@ -154,4 +158,4 @@ class Load:
             with trio.CancelScope(shield=True):  # said is said, whatever is cancelled meanwhile
                 await chat.write(f"in-{next(self._texts):07}")
             self.written += 1
-            await trio.sleep(2 * self._pause)
+            await trio.sleep(THEIR_PAUSE)
