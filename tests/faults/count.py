@@ -230,11 +230,6 @@ def _frames(world: World, frames: list[dict[str, Any]], ours: dict[str, dict[str
     return found
 
 
-def _of_twilio(entry: dict[str, Any]) -> bool:
-    """It tries twice, and no more."""
-    return str(entry["phoneNumberId"]).startswith("whatsapp:")
-
-
 async def _events(world: World) -> list[Came]:
     heard = {
         event
@@ -297,6 +292,7 @@ def _check_inbound(
     tally.lost += tally.found("acknowledged, and not there", acknowledged - rows.keys())
     tally.twice += tally.found("came in twice", (text for text, times in rows.items() if times > 1))
     tally.found("came from nowhere", rows.keys() - {each.text for each in came})
+    # A provider that repeats has told everything in the end, and of the others the list was read.
     said_for_sure = {each.text for each in came if each.repeats or not allowed.missed}
     tally.lost += tally.found("said, and never taken", said_for_sure - rows.keys())
     tally.found(
