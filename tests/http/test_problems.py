@@ -42,7 +42,7 @@ BODIES = [
     ("half an emoji", b'{"text":"\\ud83d"}', JSON, 400, "invalid_json"),
     ("no number", b"NaN", JSON, 400, "invalid_json"),
     ("bottomless", b"[" * 200_000, JSON, 400, "invalid_json"),
-    ("deep", b'{"a":' * 500 + b"1" + b"}" * 500, JSON, 422, "invalid_request"),
+    ("deep", b'{"a":' * 33 + b"1" + b"}" * 33, JSON, 400, "invalid_json"),
     ("deep with a NUL", b'{"a":' * 900 + b'"\\u0000"' + b"}" * 900, JSON, 400, "invalid_json"),
     ("no object", b"[]", JSON, 422, "invalid_request"),
     ("null", b"null", JSON, 422, "invalid_request"),

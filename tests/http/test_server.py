@@ -150,6 +150,15 @@ SMUGGLING = [
     ("two hosts", b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", [[400]]),
     ("a header of 64 KB", OK + b"X: " + b"a" * 65536 + b"\r\n\r\n", [[431], [400]]),
     ("a request line of 64 KB", b"GET /" + b"a" * 65536 + b" HTTP/1.1\r\nHost: x\r\n\r\n", [[431], [400], [414]]),
+    ("two equal lengths", POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", [[400]]),
+    ("a list of two equal lengths", POST + b"Content-Length: 2, 2\r\n\r\n{}", [[400]]),
+    ("lines that end with LF alone", OK.replace(b"\r\n", b"\n") + b"\n", [[400]]),
+    ("one line that ends with LF alone", OK + b"X: a\nY: b\r\n\r\n", [[400]]),
+    ("a line with a CR in it", OK + b"X: a\rb\r\n\r\n", [[400]]),
+    ("a header folded over lines", OK + b"X: a\r\n b\r\n\r\n", [[400]]),
+    ("a folded Transfer-Encoding", POST + b"Transfer-Encoding:\r\n chunked\r\nContent-Length: 2\r\n\r\n{}", [[400]]),
+    ("101 headers", OK + b"".join(b"X-%d: a\r\n" % n for n in range(100)) + b"\r\n", [[431]]),
+    ("a trailer of 200 headers", POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + b"".join(b"X-%d: a\r\n" % n for n in range(200)) + b"\r\n", [[431], [422]]),
     ("not HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", [[400], []]),
     ("a method that is none", b"G\x00T / HTTP/1.1\r\nHost: x\r\n\r\n", [[400]]),
 ]  # fmt: skip
@@ -165,6 +174,68 @@ async def test_no_request_hides_behind_another(raw, allowed):
         answer = await here.say(raw + hidden)
         assert statuses(answer) in allowed
         assert statuses(await here.say(OK + b"\r\n")) == [200]  # and the others go on
+
+
+def nested(depth: int) -> bytes:
+    return b'{"a":' * depth + b"1" + b"}" * depth
+
+
+#: (label, the body, what its problem says)
+BOMBS = [
+    ("33 levels", nested(33), "deeper than 32"),
+    ("a million levels", b"[" * 1_000_000, "not JSON|too deep"),
+    ("33 levels of arrays", b"[" * 33 + b"]" * 33, "deeper than 32"),
+    ("100,000 names", b"{%s}" % b",".join(b'"k%d":1' % n for n in range(100_000)), "more than 1000 names"),
+    ("a name of 500 KB", b'{"%s":1}' % (b"a" * 500_000), "longer than 256"),
+    ("a number of 5,000 digits", b'{"ttl":1%s}' % (b"0" * 5000), "not JSON"),
+    ("a number beyond every float", b'{"ttl":1e999999}', "not JSON|is not a known field|number"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("raw", "says"), [row[1:] for row in BOMBS], ids=[row[0] for row in BOMBS])
+async def test_json_that_is_made_to_cost_is_refused(raw, says):
+    """Before anybody walks through it, and in a few words."""
+    async with served() as here:
+        answer = await here.say(POST + b"Content-Length: %d\r\n\r\n" % len(raw) + raw)
+        assert statuses(answer)[0] in (400, 422)
+        assert re.search(says.encode(), answer), answer
+        assert len(answer) < 4000
+
+
+async def test_what_is_within_the_limits_is_read():
+    """32 levels are refused for their content alone."""
+    async with served() as here:
+        raw = nested(32)
+        answer = await here.say(POST + b"Content-Length: %d\r\n\r\n" % len(raw) + raw)
+        assert statuses(answer) == [422]
+        answer = await here.say(OK + b"".join(b"X-%d: a\r\n" % n for n in range(99)) + b"\r\n")
+        assert statuses(answer) == [200]
+
+
+async def test_a_body_that_drips_is_cut_off():
+    """http.body_timeout is for all of it: 408, and the connection is closed."""
+    async with served(body_timeout=0.5, keep_alive_timeout=5) as here, await here.connect() as stream:
+        await stream.send_all(POST + b"Content-Length: 1000\r\n\r\n")
+        answer = b""
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+
+                async def drip() -> None:
+                    while True:
+                        try:
+                            await stream.send_all(b" ")
+                        except trio.BrokenResourceError:
+                            return
+                        await trio.sleep(0.05)
+
+                nursery.start_soon(drip)
+                try:
+                    while part := await stream.receive_some():
+                        answer += part
+                except trio.BrokenResourceError:
+                    pass  # closed on what we still sent
+                nursery.cancel_scope.cancel()
+        assert statuses(answer) == [408]
 
 
 async def test_a_path_of_odd_bytes_is_not_found():

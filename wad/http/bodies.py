@@ -22,6 +22,10 @@ _FORM: Final = 64 * 1024
 #: Files are large and phones are slow: an upload has this many times the time of another body.
 _PATIENCE: Final = 30
 _decode: Final = msgspec.json.Decoder().decode
+#: How deep JSON may be nested, how many names one object may have, and how long each may be.
+_DEPTH: Final = 32
+_NAMES: Final = 1000
+_NAME: Final = 256
 
 
 class CappedBody(TrioBody):
@@ -90,9 +94,30 @@ def decode(raw: bytes) -> Any:
         raise Refused("invalid_json", "the body is nested too deep") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Refused("invalid_json", f"the body is not JSON: {error}") from None
+    if raw.count(b"{") + raw.count(b"[") > _DEPTH or len(raw) > _NAME:
+        _check_shape(value, _DEPTH)
     if b"\\u0000" in raw:
         _refuse_nuls(value)
     return value
+
+
+def _check_shape(value: Any, depth: int) -> None:
+    """Refuse what would cost whoever walks through it, or answers with its names, more than any real body does."""
+    match value:
+        case dict() | list() if not depth:
+            raise Refused("invalid_json", f"the body is nested deeper than {_DEPTH}")
+        case dict():
+            if len(value) > _NAMES:
+                raise Refused("invalid_json", f"an object in the body has more than {_NAMES} names")
+            for name, each in value.items():
+                if len(name) > _NAME:
+                    raise Refused("invalid_json", f"a name in the body is longer than {_NAME} characters")
+                _check_shape(each, depth - 1)
+        case list():
+            for each in value:
+                _check_shape(each, depth - 1)
+        case _:
+            pass
 
 
 def _refuse_nuls(value: Any) -> None:

@@ -50,7 +50,11 @@ class Kind(msgspec.Struct, frozen=True):
 
 KINDS: Final[dict[str, Kind]] = {
     # --- the request
-    "invalid_json": Kind(400, "Not JSON", "The body is empty, is not JSON in UTF-8, or is nested too deep."),
+    "invalid_json": Kind(
+        400,
+        "Not JSON",
+        "The body is empty, is not JSON in UTF-8, is nested too deep, or has too many or too long names.",
+    ),
     "bad_request": Kind(400, "Bad request", "The request is not one that HTTP allows."),
     "unauthorized": Kind(
         401,

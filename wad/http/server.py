@@ -24,6 +24,7 @@ from hypercorn.typing import ConnectionState
 
 from wad.config.model import Http
 from wad.http.app import App
+from wad.http.heads import StrictHead
 from wad.http.sockets import address_of
 
 log = logging.getLogger("wad.http")
@@ -104,6 +105,9 @@ class Server(TCPServer):
         return isinstance(connection, h11.Connection) and connection.our_state is h11.SEND_BODY
 
     async def _read_data(self) -> None:
+        connection = getattr(self.protocol.protocol, "connection", None)
+        if isinstance(connection, h11.Connection):
+            connection._receive_buffer = StrictHead()  # noqa: SLF001  h11 has no other place for it
         await super()._read_data()
         # Left alone, it would hold the connection's place for keep_alive_timeout after the client closed it.
         await self.idle_task.stop()
