@@ -18,9 +18,11 @@ import trio
 from tests.acceptance.shop import API, Shop
 from tests.acceptance.web.place import Web, a_person
 
-#: Seconds of one chat between two of our messages, and between two of the customer's. A backlog that takes minutes to
-#: work off would show nothing more.
+#: Seconds of one chat between two of our messages, and between two of the customer's.
 PAUSE, THEIR_PAUSE = 0.1, 1.0
+#: So many messages customers are ahead of ours at most: a backlog of a daemon's absence that takes minutes to work off
+#: would show nothing more.
+AHEAD = 50
 #: Messages with one customer, both ways together: Meta's pair limit (45 in a burst) holds none of them back.
 PER_CUSTOMER = 40
 #: Of so many messages in a chat of WhatsApp Web, one is a picture: slower than the text that follows it.
@@ -159,3 +161,5 @@ class Load:
                 await chat.write(f"in-{next(self._texts):07}")
             self.written += 1
             await trio.sleep(THEIR_PAUSE)
+            while self.written > len(self.acknowledged) + AHEAD:  # noqa: ASYNC110  no event tells it
+                await trio.sleep(THEIR_PAUSE)

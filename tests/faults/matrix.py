@@ -26,7 +26,7 @@ MODULES = ("process", "storage", "network", "provider", "mongo", "flow")
 #: Messages that are answered 202 before a fault, and after it.
 BEFORE, AFTER = 10, 20
 #: Seconds that any one row may take.
-PATIENCE = 600
+PATIENCE = 1800
 
 Strike = Callable[[World, Load], Awaitable[None]]
 
