@@ -19,7 +19,7 @@ from wad.store.tables import TABLES
 from wad.supervisor.webhooks import NOBODY
 
 #: How many plays, where WAD_EXAMPLES does not say it: what a store's speed leaves room for in the gate.
-EXAMPLES: Final = {"memory": 100, "sqlite": 25, "secantus": 10, "mongodb": 10}
+EXAMPLES: Final = {"memory": 40, "sqlite": 15, "secantus": 10, "mongodb": 10}
 STEPS: Final = 40
 
 
