@@ -57,6 +57,7 @@ PUBLIC = {
     "wad_build_info": {"version", "python"},
     "wad_sessions": {"provider", "state"},
     "wad_session_restarts_total": {"provider", "reason"},
+    "wad_reconnect_loops_total": {"provider"},
     "wad_messages_accepted_total": {"provider", "type"},
     "wad_message_outcomes_total": {"provider", "outcome"},
     "wad_send_seconds": {"provider"},

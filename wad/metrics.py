@@ -122,6 +122,11 @@ class Metrics:
             provider=...,
             reason=RESTART_REASONS,
         )
+        self._loops = self._counter(
+            "wad_reconnect_loops_total",
+            "Sessions that lost their connection again and again: each time that one began to.",
+            provider=...,
+        )
         self._accepted = self._counter(
             "wad_messages_accepted_total",
             "Messages that wad promised to send.",
@@ -285,8 +290,10 @@ class Metrics:
                 | OutboxLoaded()
             ):
                 pass  # gauges tell of these, from the snapshot
-            case ReconnectLoop() | MarketingPaused():
-                pass  # for the log and for listeners: they name a session
+            case ReconnectLoop(status=status):
+                self._loops.labels(status.provider).inc()
+            case MarketingPaused():
+                pass  # for the log and for listeners: it names a session
             case _:
                 raise AssertionError(fact)
 
