@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from tests.house import House, draft, now, text
 from tests.simulated import SocketProvider, failing, lost_answer, refusal
 from tests.supervisor.shops import ANA, SHOP, Shop, ShopWorld, a_shop, refusing
 from wad.actors.services import Limits
-from wad.errors import NotFound, Verdict
+from wad.errors import NotFound, Verdict, WadError
 from wad.events import FailedOver
 from wad.models import Credentials, MessageState, SessionId, SessionState
 from wad.supervisor.balancer import Policy
@@ -252,6 +253,43 @@ async def test_what_nobody_can_send_waits_for_whoever_is_ready_first(autojump_cl
         await shop.sessions.connect(SessionId("b"), wait=10)
         await trio.sleep(1)
         assert shop.world.went_out() == [("b", "00"), ("b", "01")]
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["being written", "not yet"])
+async def test_what_is_sent_while_its_session_is_deleted_is_moved_or_refused(
+    autojump_clock: MockClock, begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each message for itself: the shop's goes out once by another number, and nothing that was taken is gone."""
+    async with opened("a", "c") as shop:
+        await trio.sleep(10)  # its state is written: deleting it waits for no write of its own
+        engine = shop.house._engine
+        write, find = engine.write, engine.find
+
+        async def slowly(*asked: Any) -> Any:
+            await trio.sleep(1)
+            return await (write if begun else find)(*asked)
+
+        monkeypatch.setattr(engine, "write" if begun else "find", slowly)
+        drafts = [
+            shop.draft("of the shop"),
+            shop.draft("of a", CUSTOMERS[1], shop_id=None, session_id=SessionId("a")),
+            shop.draft("of c", CUSTOMERS[2], shop_id=None, session_id=SessionId("c")),
+        ]
+        results: list[Sent | WadError] = []
+
+        async def bulk() -> None:
+            results.extend(await shop.sessions.messages.send_bulk(drafts))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bulk)
+            await trio.sleep(0.5)
+            nursery.start_soon(shop.sessions.delete, SessionId("a"))
+        await trio.sleep(60)
+        of_shop, of_a, of_c = results
+        assert isinstance(of_shop, Sent)
+        assert isinstance(of_c, Sent)
+        assert isinstance(of_a, Sent if begun else NotFound)
+        assert sorted(shop.world.went_out()) == [("c", "of c"), ("c", "of the shop")]
 
 
 async def test_a_message_moves_a_bounded_number_of_times(autojump_clock: MockClock) -> None:

@@ -13,7 +13,8 @@ decided by `Retry` and `Doubt`; `Moves` writes and tells it; `Lanes` knows whose
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from math import inf
 
@@ -93,6 +94,7 @@ class Outbox:
         self._doubtful: set[MessageId] = set()
         #: Messages being written to the store right now, by whether they are bulk: they count for the queue's bound.
         self.arriving: Counter[bool] = Counter()
+        self._all_arrived: trio.Event | None = None
         self._connection: Connection | None = None
         self._nursery: trio.Nursery | None = None
         self._ready = False  # whether the session may send now
@@ -125,6 +127,23 @@ class Outbox:
         limits = self._services.limits
         most = limits.bulk_per_session if bulk else limits.queue_per_session
         return most - self.waiting(bulk=bulk) - self.arriving[bulk]
+
+    @contextmanager
+    def arrivals(self, count: int, *, bulk: bool) -> Iterator[None]:
+        """Inside, *count* messages are being written to the store."""
+        self.arriving[bulk] += count
+        try:
+            yield
+        finally:
+            self.arriving[bulk] -= count
+            if self._all_arrived is not None and not self.arriving.total():
+                self._all_arrived.set()
+
+    async def all_arrived(self) -> None:
+        """Return once nothing is being written any more. For who lets nothing more begin."""
+        if self.arriving.total():
+            self._all_arrived = trio.Event()
+            await self._all_arrived.wait()
 
     @property
     def depth(self) -> int:

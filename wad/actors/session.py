@@ -447,6 +447,11 @@ class SessionActor:
             self._revived = None
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether it is about to live no more: nothing new may begin."""
+        return self.ended is not None
+
+    @property
     def is_resting(self) -> bool:
         """Whether it has no life now, and its mailbox is closed: what it was asked to do, its next life does."""
         return self._revived is not None

@@ -131,9 +131,10 @@ class Actors:
         actor = self.get(session_id)
         del self._actors[session_id]
         self._unlist(actor)
+        actor.ended = trio.Event()
         with trio.move_on_after(CALL_TIMEOUT):
             await actor.drain()
-        actor.ended = trio.Event()
+        await actor.outbox.all_arrived()
         self._scopes.pop(session_id).cancel()
         await actor.ended.wait()
         return actor

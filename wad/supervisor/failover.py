@@ -199,7 +199,9 @@ class Failover:
 
     def _settle_soon(self, actor: SessionActor, why: Why) -> None:
         session_id = actor.session.session_id
-        if session_id not in self._settling and may_repeat(actor) and list(doubts_of(actor)):
+        if session_id in self._settling or not may_repeat(actor) or not actor.outbox.unproven:
+            return
+        if any(True for _ in doubts_of(actor)):
             self._settling.add(session_id)
             self._nursery.start_soon(self._settle, actor, why)
 

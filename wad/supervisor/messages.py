@@ -113,7 +113,7 @@ class Messages:
             for index, _, _, choice in asked
             if choice is not None
             and choice.chosen is not None
-            and isinstance(results[index], SessionUnavailable | QueueFull)
+            and isinstance(results[index], SessionUnavailable | QueueFull | NotFound)
         }
 
     async def _place(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from wad.errors import (
     FieldError,
     IdempotencyKeyReused,
     InvalidRequest,
+    NotFound,
     QueueFull,
     SessionUnavailable,
     WadError,
@@ -127,30 +129,32 @@ class Sending:
                 results.append(None)
                 messages.append((index, actor, message))
                 admitted[session_id, message.is_bulk] += 1
+        # Who deletes a session waits for what is being written, and for nothing that was not begun.
+        gone = [index for index, actor, _ in messages if actor.is_leaving]
+        messages = [each for each in messages if not each[1].is_leaving]
         # The row is written even if the caller hangs up meanwhile. Cancelled here, nobody would take it up before the
         # next start, and a repetition under the same key would be told that it is under way.
         with trio.CancelScope(shield=True):
-            standing = await self._add(messages, admitted)
+            standing = await self._add(messages)
             reach("send.queued")
         for (index, actor, message), stands in zip(messages, standing, strict=True):
             results[index] = self._take_up(actor, message, stands)
+        for index in gone:
+            actor, draft = asked[index]
+            deleted = NotFound(f"there is no session {actor.session.session_id!r}")
+            results[index] = await self.earlier(draft) or deleted
         return [result for result in results if result is not None]
 
     async def _add(
-        self,
-        messages: Sequence[tuple[int, SessionActor, OutboundMessage]],
-        admitted: Counter[tuple[SessionId, bool]],
+        self, messages: Sequence[tuple[int, SessionActor, OutboundMessage]]
     ) -> list[OutboundMessage]:
         if not messages:
             return []
-        actors = {actor.session.session_id: actor for _, actor, _ in messages}
-        for (session_id, bulk), count in admitted.items():
-            actors[session_id].outbox.arriving[bulk] += count
-        try:
+        counts = Counter((actor.outbox, message.is_bulk) for _, actor, message in messages)
+        with ExitStack() as arriving:
+            for (outbox, bulk), count in counts.items():
+                arriving.enter_context(outbox.arrivals(count, bulk=bulk))
             return await self._services.store.add_messages([message for _, _, message in messages])
-        finally:
-            for (session_id, bulk), count in admitted.items():
-                actors[session_id].outbox.arriving[bulk] -= count
 
     def _take_up(
         self, actor: SessionActor, message: OutboundMessage, stands: OutboundMessage
