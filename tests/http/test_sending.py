@@ -496,3 +496,42 @@ async def test_a_message_may_say_how_long_it_is_good_for(autojump_clock):
         ):
             refused = await ask("POST", "/send", body | wrong)
             assert (refused.status, refused.pointers) == (422, {pointer})
+
+
+#: (label, what the body says, the field that is wrong). It is 2026-11-24T08:00:00Z.
+TIMES = [
+    ("sendAt after expiresAt", {"sendAt": "2026-12-02T00:00:00Z", "expiresAt": "2026-12-01T00:00:00Z"}, "/expiresAt"),
+    ("sendAt at expiresAt", {"sendAt": "2026-12-01T00:00:00Z", "expiresAt": "2026-12-01T00:00:00Z"}, "/expiresAt"),
+    ("expiresAt in the past", {"expiresAt": "2026-11-24T07:59:59Z"}, "/expiresAt"),
+    ("expiresAt now", {"expiresAt": "2026-11-24T08:00:00Z"}, "/expiresAt"),
+    ("sendAt in the past, and over", {"sendAt": "2026-11-01T00:00:00Z", "ttl": 60}, "/expiresAt"),
+    ("sendAt in more than a year", {"sendAt": "2027-11-26T08:00:00Z"}, "/sendAt"),
+    ("sendAt at the end of time", {"sendAt": "9999-12-31T23:59:59Z"}, "/sendAt"),
+    ("sendAt at the end of time, and over", {"sendAt": "9999-12-31T23:59:59Z", "ttl": 60}, "/sendAt"),
+]  # fmt: skip
+
+
+async def test_times_that_cannot_be_are_refused_by_their_field(autojump_clock):
+    """Before anything is stored; those at the edge are taken."""
+    async with front() as ask:
+        await ask.session()
+        for label, said, field in TIMES:
+            sent = await ask.send(**said)
+            assert (sent.status, sent.pointers) == (422, {field}), label
+        in_a_year = await ask.send(sendAt="2027-11-24T08:00:00Z")
+        assert (in_a_year.status, in_a_year.json["status"]) == (202, "scheduled")
+        past = await ask.send(sendAt="2026-11-24T07:00:00Z", prefer="wait=5")
+        assert past.json["status"] == "accepted"
+
+
+async def test_what_is_being_sent_is_not_cancelled(autojump_clock):
+    """409, and it goes on; so does one of a bulk that is stopped."""
+    async with front() as ask:
+        await ask.session()
+        ask.house.world.latency = 10
+        sent = await ask.send(prefer="wait=1", priority="bulk")
+        assert sent.json["status"] == "sending"
+        refused = await ask("POST", f"/messages/{sent.json['messageId']}/cancel")
+        assert (refused.status, refused.json["code"]) == (409, "not_cancellable")
+        await trio.sleep(20)
+        assert (await ask("GET", f"/messages/{sent.json['messageId']}")).json["status"] == "accepted"

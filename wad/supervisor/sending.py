@@ -59,6 +59,8 @@ from wad.supervisor.numbers import number_for
 
 #: Seconds after which whoever has bulk is asked to come again, at most.
 _MOST_PAUSE: Final = 60.0
+#: How far ahead a `sendAt` may be: the row, its key and its body are kept until then.
+_FARTHEST: Final = timedelta(days=366)
 MEDIA_TYPES: Final = ("image", "audio", "video", "document", "sticker")
 
 
@@ -182,8 +184,12 @@ class Sending:
         session = actor.session
         errors = check_send(actor.kind, draft.to, draft.content, quotes=draft.reply_to is not None)
         now = self._services.now()
-        expires_at = draft.expires_at or (draft.send_at or now) + (draft.ttl or self._ttl(actor))
-        if draft.send_at is not None and draft.send_at >= expires_at:
+        send_at = draft.send_at or now
+        if send_at > now + _FARTHEST:
+            errors.append(FieldError("/sendAt", f"must be within {_FARTHEST.days} days"))
+            send_at = now
+        expires_at = draft.expires_at or send_at + (draft.ttl or self._ttl(actor))
+        if draft.send_at is not None and send_at >= expires_at:
             errors.append(FieldError("/expiresAt", "must be later than sendAt"))
         elif expires_at <= now:
             errors.append(FieldError("/expiresAt", "is in the past"))
