@@ -2,6 +2,7 @@
 
 The daemon has the first core; the callers, Graph and the flow have the second. Rounds of the ceiling and of wad
 follow each other, so that what else the machine does troubles both alike; each figure is the median of its rounds.
+`python -m bench soak` is another thing (bench/soak.py).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from bench.process import REST, mongo
 from bench.report import Figures, at, medians, tenths, whole
 from bench.report import table as drawn
 from bench.sending import CALLERS, VARIANTS, measure_ceiling, measure_wad
+from bench.soak import main as soak
 from bench.web import measure_web, web_tables
 from bench.wire import clock
 from bench.world import World
@@ -249,4 +251,6 @@ def _fdatasync(directory: str | None) -> float:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["soak"]:  # no figure to compare: a run that holds, or does not
+        sys.exit(soak(sys.argv[2:]))
     main()
