@@ -56,14 +56,14 @@ def events(kind: str, event: str | None = None, **fault: Any) -> Strike:
 async def held_and_shuffled(world: World, load: Load) -> None:
     """Nothing comes for a while, and then all of it at once: in any order, in batches, and twice."""
     await world.here.control("POST", "/webhooks/hold")
-    await trio.sleep(STANDS)
+    await trio.sleep(1)  # what is held is posted one by one afterwards
     await world.here.control("POST", "/webhooks/release", order="shuffled", batch=50, copies=2)
 
 
 async def replayed(world: World, load: Load) -> None:
     """What was told lately is told again, backwards."""
     await trio.sleep(STANDS)
-    await world.here.control("POST", "/webhooks/replay", last=300, order="reversed", batch=7)
+    await world.here.control("POST", "/webhooks/replay", last=100, order="reversed", batch=7)
 
 
 ANSWERS: Final[dict[str, Strike]] = {
