@@ -33,6 +33,7 @@ from wad.errors import ProviderError, Verdict
 from wad.events import BreakerChanged, OutboxLoaded, Throttled
 from wad.failpoints import reach
 from wad.models import (
+    UNREADABLE,
     ChatId,
     Failure,
     MessageId,
@@ -360,6 +361,10 @@ class Outbox:
             case MessageState.SENDING:  # only after a crash in between: the result was never recorded
                 self.lanes.done(item)
                 await self._in_doubt_since(message.message_id)
+            case MessageState.QUEUED | MessageState.SCHEDULED if message.type == UNREADABLE:
+                why = Failure("unreadable", "what the store holds of it cannot be read", None, False)
+                now = self._services.now()
+                await self._leave(item, message, given_up(message, MessageState.FAILED, now, error=why))
             case MessageState.QUEUED | MessageState.SCHEDULED:
                 await self._attempt(item, message)
             case state:

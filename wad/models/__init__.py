@@ -31,6 +31,7 @@ from wad.models.inbound import (
 from wad.models.outbound import (
     OPEN,
     RANK,
+    UNREADABLE,
     WAITING,
     Address,
     Failure,
@@ -72,6 +73,7 @@ __all__ = [
     "NEEDING_PERSON",
     "OPEN",
     "RANK",
+    "UNREADABLE",
     "WAITING",
     "WAITING_FOR_PERSON",
     "AccountEvent",

@@ -223,6 +223,10 @@ def number_in(lane: ChatId) -> str:
     return number if slash and number.isdigit() else ""
 
 
+#: The type of what is stored and cannot be read any more: its key is gone, or its bytes are not those that were written.
+UNREADABLE: Final = "unreadable"
+
+
 def given_up(
     message: OutboundMessage,
     state: MessageState,

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from wad.models import (
+    UNREADABLE,
     Address,
     Content,
     Failure,
@@ -55,7 +56,7 @@ class _Progress(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
 
 _request: Final = msgspec.json.Decoder(_Request)
 _progress: Final = msgspec.json.Decoder(_Progress)
-_UNREADABLE: Final[Content] = {"type": "unreadable"}
+_UNREADABLE: Final[Content] = {"type": UNREADABLE}
 
 
 def _message_progress(message: OutboundMessage) -> str:
