@@ -13,8 +13,11 @@ from wad.actors.services import Services
 from wad.errors import ProviderError
 from wad.models import Failure, MessageState, OutboundMessage, Session, given_up
 
-#: Seconds before attempt 2, 3, ...; the last one repeats.
+#: Seconds before attempt 2, 3, ... on average; the last one repeats.
 RETRY_AFTER: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+#: What failed together shall not come back together: a pause is anything from this to twice its average (full jitter).
+#: Not from 0: at once is no pause, and what comes next in the chat had to hold for nothing.
+_LEAST: Final = 0.5
 #: As long as a provider may have us wait.
 _MOST: Final = 3600.0
 #: How long a message that is being retried may keep the rest of its chat waiting, for the sake of order. One that has
@@ -47,9 +50,9 @@ class Retry:
         return sending.moved(MessageState.QUEUED, now, error=failure, due_at=due_at)
 
     def pause(self, sending: OutboundMessage) -> float:
-        """Seconds before the next attempt, with jitter."""
-        pause = RETRY_AFTER[min(sending.attempts, len(RETRY_AFTER)) - 1]
-        return pause * (1 + self._services.random.uniform(-0.2, 0.2))
+        """Seconds before the next attempt."""
+        average = RETRY_AFTER[min(sending.attempts, len(RETRY_AFTER)) - 1]
+        return self._services.random.uniform(_LEAST, 2 * average)
 
     def is_worn_out(self, sending: OutboundMessage) -> bool:
         """Whether it was its last attempt."""

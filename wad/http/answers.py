@@ -149,11 +149,12 @@ class ChatView(msgspec.Struct, frozen=True):
     kind: Literal["person", "group"]
 
 
-class StepView(msgspec.Struct, frozen=True, kw_only=True):
+class StepView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     status: str
     at: datetime
     error: Failure | None
     note: str | None
+    next_attempt_at: datetime | None  # of one that is `queued` again
 
 
 class OutboundView(
@@ -334,7 +335,13 @@ def _outbound_view(message: OutboundMessage) -> dict[str, Any]:
             maybe_duplicate=message.maybe_duplicate,
             dead_letter=message.dead,
             history=[
-                StepView(status=step.state.value, at=step.at, error=step.error, note=step.note)
+                StepView(
+                    status=step.state.value,
+                    at=step.at,
+                    error=step.error,
+                    note=step.note,
+                    next_attempt_at=step.due_at,
+                )
                 for step in message.history
             ],
         )

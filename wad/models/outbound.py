@@ -112,6 +112,7 @@ class Step(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     at: datetime
     error: Failure | None = None
     note: str | None = None
+    due_at: datetime | None = None  # of one that is `queued` again: not before
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -208,7 +209,8 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
         **changes: Any,
     ) -> OutboundMessage:
         """The same message one step on. Whether the step is allowed is the caller's to know."""
-        history = (*self.history, Step(state, at, error, note))
+        due_at = changes.get("due_at") if state is MessageState.QUEUED else None
+        history = (*self.history, Step(state, at, error, note, due_at))
         if len(history) > _HISTORY:
             history = (history[0], *history[-_HISTORY + 1 :])
         return msgspec.structs.replace(
