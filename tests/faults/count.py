@@ -387,7 +387,7 @@ def _check_output(world: World, tally: Tally, load: Load, allowed: Allowed) -> N
 
 def _text(message: dict[str, Any]) -> str:
     kind = message["type"]
-    return str(message["text"]["body"] if kind == "text" else message[kind].get("caption"))
+    return str(message["text"]["body"] if kind == "text" else (message.get(kind) or {}).get("caption"))
 
 
 assert {"unknown"}.isdisjoint(ENDS)

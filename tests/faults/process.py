@@ -194,7 +194,7 @@ async def bridge_killed(world: World, load: Load) -> None:
         await world.connected("baileys")
 
 
-@fault("bridge: SIGSTOP, SIGCONT", providers=["baileys"], logs=["bridge_lost"])
+@fault("bridge: SIGSTOP, SIGCONT", providers=["baileys"], logs=["bridge_lost", "node_child_frozen"])
 async def bridge_frozen(world: World, load: Load) -> None:
     pids = list(bridges(world.daemon))
     for pid in pids:

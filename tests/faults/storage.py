@@ -1,0 +1,47 @@
+"""What happens to what is on disk: a row that cannot be read any more, a log with a torn end."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+import trio
+
+from tests.faults.load import Load
+from tests.faults.matrix import fault
+from tests.faults.world import World
+
+
+@fault("a message that cannot be read", stores=["sqlite"], outbound=["failed"], logs=["unreadable_row"])
+async def garbled(world: World, load: Load) -> None:
+    """It holds up nobody else, and no actor falls over it again and again; who asks for it is told."""
+    shop = world.shops["cloud_api"]
+    later = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+    message_id = await shop.taken("not for the network", sendAt=later)
+    world.kill()
+
+    def spoil() -> None:
+        with sqlite3.connect(world.data_dir / "wad.db") as db:
+            changed = db.execute(
+                "UPDATE messages SET body = zeroblob(length(body)) WHERE messageId = ?", (message_id,)
+            )
+            assert changed.rowcount == 1
+        db.close()
+
+    await trio.to_thread.run_sync(spoil)
+    await world.start()
+    await trio.sleep(8)
+    answer = await shop.api.get(f"/api/whatsapp/messages/{message_id}")
+    assert answer.status_code != 500, answer.text
+
+
+@fault("a log with a torn end", stores=["sqlite"])
+async def torn(world: World, load: Load) -> None:
+    """What a power cut leaves behind the last commit is nothing."""
+    for _ in range(3):
+        await load.until_more(5)
+        world.kill()
+        wal = trio.Path(world.data_dir / "wad.db-wal")
+        async with await wal.open("ab") as file:
+            await file.write(b"\x37\x7f\x06\x82" + bytes(range(256)) * 17)
+        await world.start()
