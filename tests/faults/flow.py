@@ -7,7 +7,6 @@ from typing import Any, Final
 import trio
 from quart import Response
 
-from tests.acceptance.shop import API
 from tests.acceptance.town import Answering
 from tests.faults.load import Load
 from tests.faults.matrix import Strike, fault
@@ -49,22 +48,6 @@ async def slow(world: World, load: Load) -> None:
     await answering(later, times=100)(world, load)
 
 
-async def gone(world: World, load: Load) -> None:
-    """410, until somebody gives another address and has the dead letters tried again; and then the old one is good."""
-    await answering(("", 410), times=2 * len(world.shops))(world, load)
-    host, port = world.proxies["flow"].address
-    for url in (f"http://{host}:{port}/again", None):
-        for shop in world.shops.values():
-            changed = await shop.api.patch(shop.path, json={"settings": {"flowUrl": url}})
-            assert changed.status_code == 200, changed.text
-    api = next(iter(world.shops.values())).api
-    dead = (await api.get(f"{API}/dead-letters", params={"limit": 500})).json()["items"]
-    for letter in dead:
-        if letter["direction"] == "inbound":
-            retried = await api.post(f"{API}/dead-letters/{letter['messageId']}/retry")
-            assert retried.status_code == 200, retried.text
-
-
 ANSWERS: Final[dict[str, Strike]] = {
     "down": down,
     "slow": slow,
@@ -74,8 +57,7 @@ ANSWERS: Final[dict[str, Strike]] = {
     "garbage": answering(("<html></html>", 200)),
     "a flood": answering(("x" * 300_000, 200)),
     "a redirect": answering(Response("", 302, {"Location": "/elsewhere"})),
-    "gone": gone,
 }
 
 for _label, _strike in ANSWERS.items():
-    fault(f"flow: {_label}", logs=["inbox_dead_letter", "flow_gone"] if _strike is gone else [])(_strike)
+    fault(f"flow: {_label}")(_strike)
