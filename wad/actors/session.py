@@ -5,12 +5,11 @@ the world match the desired state, and serves its mailbox until it crashes or is
 single sleeping task: sends and deliveries start tasks of their own while they have work.
 
 What an actor does is done by its parts: `Document` (its state, in memory and stored), `Connecting`, `Outbox`,
-`Statuses`, `Inbox`, `Fetching`. The actor is what puts them together, and the `Link` that its connection talks to.
+`Statuses`, `Inbox`, `Fetching`; a `Parting` is made where it is to let go of its provider. The actor puts them together.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,14 +25,16 @@ from wad.actors.fetching import Fetching
 from wad.actors.history import History
 from wad.actors.inbox import Inbox, flow_events_of
 from wad.actors.keys import SessionKeys
+from wad.actors.link import SessionLink
 from wad.actors.mailbox import Envelope, Mailbox
 from wad.actors.outbox import Outbox
 from wad.actors.pacing import MARKETING_PAUSE
+from wad.actors.parting import Parting
 from wad.actors.requests import Call, ChangeProvider, Connect, Disconnect, Logout, Probe, Reopen
 from wad.actors.services import Services
 from wad.actors.statuses import Statuses
-from wad.errors import ProviderError, StoreUnavailable, WadError
-from wad.events import MarketingPaused, ProviderCalled
+from wad.errors import ProviderError, StoreUnavailable
+from wad.events import MarketingPaused
 from wad.models import (
     Content,
     DesiredState,
@@ -52,18 +53,14 @@ from wad.models import (
     StatusUpdate,
     new_rev,
 )
-from wad.providers.base import Connection, Pairing, Proof, ProviderKind
+from wad.providers.base import Connection, ProviderKind
 
-log: Final = logging.getLogger("wad.actors")
 #: Longer than any one send may take (a whole attempt has 35 s).
 SEND_TIMEOUT = 40.0
-#: Seconds that a logout may take: a round trip, and a slow one.
-LOGOUT_TIMEOUT = 15.0
 _BREAKER_OPEN: Final = Reason("breaker_open", "sends are held: too many calls to the provider failed")
 _ISOLATED: Final = Reason(
     "breaker_isolated", "sends are held until somebody closes the breaker", needs_person=True
 )
-_UNTOLD = "WhatsApp could not be told, so the phone may list the device still; remove it there"
 
 
 class SessionActor:
@@ -71,10 +68,7 @@ class SessionActor:
 
     __slots__ = (
         "_changing",
-        "_connection",
-        "_document",
         "_fetching",
-        "_forget_at",
         "_history",
         "_keys",
         "_nursery",
@@ -84,7 +78,10 @@ class SessionActor:
         "_runs",
         "_services",
         "connecting",
+        "connection",
+        "document",
         "ended",
+        "forget_at",
         "inbox",
         "kind",
         "last_ack_at",
@@ -106,7 +103,7 @@ class SessionActor:
         forget: Callable[[str, SessionId], Awaitable[None]],
     ) -> None:
         """*forget* has the provider of that name remove what it keeps of the session outside of the store."""
-        self._document = Document(services, session, status=self.status, tell=self._tell_flow)
+        self.document = Document(services, session, status=self.status, tell=self._tell_flow)
         self.kind = kind
         self.mailbox = Mailbox()
         self.restarts = 0
@@ -118,10 +115,10 @@ class SessionActor:
         self.last_ack_at: datetime | None = None
         self._services = services
         self._queue_replies = queue_replies
-        self._forget_at = forget
+        self.forget_at = forget
         self._runs = 0
         self._nursery: trio.Nursery | None = None
-        self._connection: Connection | None = None
+        self.connection: Connection | None = None
         self._reopening = False
         self._keys: SessionKeys | None = None  # made when first asked for: most providers have none
         self._fetching: Fetching | None = None  # made with the first file
@@ -146,7 +143,7 @@ class SessionActor:
         self.statuses = Statuses(services, current, self.outbox, tell=self._tell)
         self.connecting = Connecting(
             services,
-            self._document,
+            self.document,
             self.outbox,
             self.inbox,
             status=self.status,
@@ -159,7 +156,7 @@ class SessionActor:
 
     @property
     def session(self) -> Session:
-        return self._document.session
+        return self.document.session
 
     # --- the snapshot: from memory, no I/O ----------------------------------------------------------
 
@@ -176,10 +173,10 @@ class SessionActor:
             state=state,
             is_connected=state is SessionState.CONNECTED,
             reason=reason,
-            last_seen=self._document.last_seen or session.last_seen,
+            last_seen=self.document.last_seen or session.last_seen,
             qr_code=session.qr_code,
-            qr_expires_at=self._document.qr_expires_at,
-            since=self._document.since,
+            qr_expires_at=self.document.qr_expires_at,
+            since=self.document.since,
             link="linked" if session.state in (SessionState.CONNECTED, SessionState.DEGRADED) else None,
             last_inbound_at=self.last_inbound_at,
             last_outbound_at=self.last_outbound_at,
@@ -247,12 +244,15 @@ class SessionActor:
 
         So a crash of anything else lets the sends in hand finish, which would be in doubt if it cancelled them.
         """
-        async with self.kind.open(self.session, self) as connection, trio.open_nursery() as sends:
+        async with (
+            self.kind.open(self.session, SessionLink(self, self._services)) as connection,
+            trio.open_nursery() as sends,
+        ):
             try:
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
-                    self._connection = connection
-                    self._document.open(nursery)
+                    self.connection = connection
+                    self.document.open(nursery)
                     self.connecting.open(connection, nursery, self._history_of())
                     self.outbox.open(connection, sends)
                     self.inbox.open(nursery)
@@ -261,12 +261,12 @@ class SessionActor:
                     try:
                         if load:
                             await self._load()
-                        await self._settle_formers()
+                        await Parting(self).settle_formers()
                         if self.session.desired_state is DesiredState.CONNECTED:
                             if connect and not self.connecting.stays:
                                 self.connecting.start()
                         elif self.session.state not in (SessionState.CREATED, SessionState.LOGGED_OUT):
-                            self._document.be(SessionState.DISCONNECTED, None)
+                            self.document.be(SessionState.DISCONNECTED, None)
                         await self.mailbox.serve(self._handle)
                     finally:
                         self._without_nursery()  # which ends now, while the sends in hand may take a while
@@ -277,13 +277,13 @@ class SessionActor:
 
     def _closed(self) -> None:
         self._without_nursery()
-        self._connection = None
+        self.connection = None
         self.outbox.close()
 
     def _without_nursery(self) -> None:
         """Start nothing more. What comes in is stored, and the next run takes it up."""
         self._nursery = None
-        self._document.close()
+        self.document.close()
         self.connecting.close()
         self.inbox.close()
         if self._fetching is not None:
@@ -295,6 +295,12 @@ class SessionActor:
         await self.inbox.load()
         if waiting := await self._services.patient.open_media(self.session.session_id):
             self.fetching.load(waiting)
+
+    @property
+    def keys(self) -> SessionKeys:
+        if self._keys is None:
+            self._keys = SessionKeys(self._services, self.session.session_id)
+        return self._keys
 
     @property
     def busy(self) -> bool:
@@ -310,116 +316,50 @@ class SessionActor:
     def fetching(self) -> Fetching:
         if self._fetching is None:
             self._fetching = Fetching(self._services, self._current, self._its_kind)
-            if self._nursery is not None and self._connection is not None:
-                self._fetching.open(self._connection, self._nursery)
+            if self._nursery is not None and self.connection is not None:
+                self._fetching.open(self.connection, self._nursery)
         return self._fetching
 
     @property
     def is_saving(self) -> bool:
         """Whether its state is still to be written."""
-        return self._document.is_saving
+        return self.document.is_saving
 
     async def drain(self) -> None:
         """Take up nothing new; return once what is in hand has its result on disk, and the state is there too."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.outbox.drain)
             nursery.start_soon(self.inbox.drain)
-            nursery.start_soon(self._document.save_now)  # whatever hangs
-        await self._document.save_now()
+            nursery.start_soon(self.document.save_now)  # whatever hangs
+        await self.document.save_now()
 
     async def _handle(self, envelope: Envelope) -> None:
         assert self._nursery is not None
-        assert self._connection is not None
+        assert self.connection is not None
         match envelope.request:
             case Call(work=work):
-                self._nursery.start_soon(envelope.settle, partial(work, self._connection))
+                self._nursery.start_soon(envelope.settle, partial(work, self.connection))
             case Connect():
                 await envelope.settle(self.connecting.at_once)
             case Probe():
                 await envelope.settle(self.connecting.probe)
             case Disconnect():
-                await envelope.settle(self._disconnect)
+                await envelope.settle(Parting(self).disconnect)
             case Logout():
-                await envelope.settle(self._logout)
+                await envelope.settle(Parting(self).logout)
             case Reopen():
-                await envelope.settle(self._reopen)
+                await envelope.settle(self.reopen)
             case ChangeProvider(write=write):
-                await envelope.settle(partial(self._change_provider, write))
+                await envelope.settle(partial(Parting(self).change_provider, write))
             case other:
                 raise AssertionError(f"an actor cannot be asked for {other!r}")
 
-    async def _reopen(self) -> None:
+    async def reopen(self) -> None:
+        """Begin another life, once what is in hand has its result on disk."""
         await self.drain()
         self._reopening = True
         assert self._nursery is not None
         self._nursery.cancel_scope.cancel()
-
-    async def _change_provider(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Nothing is in hand when it is written; from then on, whatever happens, the next life has the new one."""
-        await self._hold()
-        paired = self.kind.capabilities.pairing and self.session.state is SessionState.CONNECTED
-        try:
-            await write()
-        except WadError:  # it stays what it was
-            if self.session.desired_state is DesiredState.CONNECTED and not self.connecting.stays:
-                await self.connecting.at_once()
-            raise
-        assert self._connection is not None
-        if paired and (untold := await self._unpair(self._connection)) is not None:
-            log.warning("not_logged_out", extra={"session_id": self.session.session_id, "detail": untold})
-        await self._reopen()
-
-    async def _settle_formers(self) -> None:
-        """Carry out what changes of provider leave to do: an earlier life may have died over it."""
-        formers = self.session.formers
-        if all(former.settled for former in formers):
-            return
-        await self.keys.clear()
-        for former in formers:
-            if not former.settled:
-                await self._forget_at(former.provider, self.session.session_id)
-        await self.outbox.take_over()
-        settled = tuple(msgspec.structs.replace(former, settled=True) for former in formers)
-        await self.change(store_patiently=True, formers=settled)
-
-    async def _disconnect(self) -> None:
-        await self._hold()
-        assert self._connection is not None
-        await self._connection.disconnect()
-        self._document.be(SessionState.DISCONNECTED, None)
-
-    async def _logout(self) -> None:
-        """Unpair. Where the other side cannot be told, the keys go all the same, and the reason says so."""
-        await self._hold()
-        assert self._connection is not None
-        detail = await self._unpair(self._connection) or "logged out as asked"
-        await self._connection.disconnect()
-        await self.forget_pairing(detail)
-
-    @staticmethod
-    async def _unpair(connection: Connection) -> str | None:
-        """Log out. Why WhatsApp could not be told, where it could not."""
-        with trio.move_on_after(LOGOUT_TIMEOUT):
-            try:
-                await connection.logout()
-            except ProviderError as error:
-                return f"{_UNTOLD}: {error.detail}"
-            return None
-        return f"{_UNTOLD}: no answer within {LOGOUT_TIMEOUT:.0f} s"
-
-    async def forget_pairing(self, detail: str) -> None:
-        """Remove the keys, and be `logged_out`: the next `connect` pairs anew."""
-        await self.keys.clear()
-        await self.kind.forget(self.session.session_id)
-        self._document.put(connection_data={})
-        self._document.be(SessionState.LOGGED_OUT, Reason("logged_out", detail, needs_person=True))
-
-    async def _hold(self) -> None:
-        """Send nothing more, and return once what is in hand has its result on disk."""
-        self.connecting.stop()
-        self.outbox.allow(False)
-        await self.outbox.drain()
-        self.outbox.resume()
 
     def crashed(self, error: BaseException, restart_in: float | None) -> None:
         """This life is over. Until the next one proves itself nobody is told that the session is connected."""
@@ -428,15 +368,13 @@ class SessionActor:
             return  # the next life does not try either
         if restart_in is not None and self.session.desired_state is DesiredState.CONNECTED:
             self.connecting.next_retry_at = self._services.now() + timedelta(seconds=restart_in)
-            self._document.be(
-                SessionState.CONNECTING, Reason("crashed", f"restarts after a crash: {error!r}")
-            )
+            self.document.be(SessionState.CONNECTING, Reason("crashed", f"restarts after a crash: {error!r}"))
 
     async def rest(self, reason: Reason, seconds: float) -> None:
         """Be `failed` for *seconds*, or until `revive`: the supervisor gave up on restarting for now."""
         self._revived = revived = trio.Event()
         try:
-            self._document.be(SessionState.FAILED, reason)
+            self.document.be(SessionState.FAILED, reason)
             self.connecting.next_retry_at = self._services.now() + timedelta(seconds=seconds)
             await self.change(store_patiently=True)
             with trio.move_on_after(seconds):
@@ -471,40 +409,7 @@ class SessionActor:
         """Take up the limits of changed settings."""
         self.outbox.retune()
 
-    # --- what a connection tells (providers.base.Link) ----------------------------------------------
-
-    def called(self, operation: str, result: str, seconds: float) -> None:
-        self._services.events.publish(ProviderCalled(self.session.provider, operation, result, seconds))
-
-    @property
-    def keys(self) -> SessionKeys:
-        if self._keys is None:
-            self._keys = SessionKeys(self._services, self.session.session_id)
-        return self._keys
-
-    def alive(self) -> None:
-        self.connecting.alive()
-
-    def proven(self, proof: Proof) -> None:
-        self.connecting.proven(proof)
-
-    def pairing(self, pairing: Pairing) -> None:
-        self.connecting.pairing(pairing)
-
-    def lost(self, error: ProviderError) -> None:
-        self.connecting.lost(error)
-
-    async def sent(self, provider_message_id: str) -> OutboundMessage | None:
-        found = await self._services.patient.messages_by_provider_id(
-            self.session.session_id, [provider_message_id]
-        )
-        return found.get(provider_message_id)
-
-    async def received_content(self, provider_message_id: str) -> Content | None:
-        item = await self._services.patient.inbox_by_dedupe(
-            self.session.session_id, f"m:{provider_message_id}"
-        )
-        return item.event.content if item is not None and isinstance(item.event, InboundMessage) else None
+    # --- what comes in ------------------------------------------------------------------------------
 
     async def received(self, events: Sequence[Inbound]) -> None:
         """Store what came in, whoever carried it. On return it is on disk. Raises StoreUnavailable."""
@@ -600,7 +505,7 @@ class SessionActor:
             store_patiently=True,
             settings=msgspec.structs.replace(self.session.settings, flow_disabled=True),
         )
-        self._document.be(
+        self.document.be(
             self.session.state, Reason("flow_gone", "the flow answered 410 Gone and is disabled")
         )
 
@@ -608,11 +513,11 @@ class SessionActor:
 
     def be(self, state: SessionState) -> None:
         """Be in *state*, as somebody wanted: there is no other reason."""
-        self._document.be(state, None)
+        self.document.be(state, None)
 
     async def change_of_state(self) -> None:
         """Return when the state, or its reason, is another one."""
-        await self._document.change_of_state()
+        await self.document.change_of_state()
 
     async def isolate(self) -> None:
         """Hold its sends, in the lives to come as well, until `close_breaker`. Raises StoreUnavailable."""
@@ -637,4 +542,4 @@ class SessionActor:
 
     async def change(self, *, store_patiently: bool = False, **changes: Any) -> Session:
         """Write *changes* to the session's document. Raises StoreUnavailable, but for *store_patiently*."""
-        return await self._document.write(patiently=store_patiently, **changes)
+        return await self.document.write(patiently=store_patiently, **changes)

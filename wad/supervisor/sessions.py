@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
+from wad.actors.parting import Parting
 from wad.actors.requests import Call, Connect, Disconnect, Logout, Reopen
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
@@ -286,7 +287,7 @@ class Sessions:
             return await self.disconnect(session_id, wait=CALL_TIMEOUT)
         await actor.change(desired_state=DesiredState.DISCONNECTED)
         if actor.is_resting:
-            await actor.forget_pairing("logged out as asked, while it rested from crashes")
+            await Parting(actor).forget_pairing("logged out as asked, while it rested from crashes")
         else:
             with trio.move_on_after(CALL_TIMEOUT) as scope:
                 await actor.mailbox.ask(Logout())
