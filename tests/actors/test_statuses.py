@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from tests.house import House, draft, now, shop
 from tests.simulated import lost_answer
+from wad.errors import StoreUnavailable
 from wad.events import MessageMoved
 from wad.models import MessageId, MessageState, OutboundMessage, SessionId, StatusUpdate
 from wad.store.base import Result, Write
@@ -100,6 +101,33 @@ async def test_who_hangs_up_while_a_status_is_written_keeps_nobody_from_hearing_
             await receive(sessions, status(MessageState.SENT, message_id=sent.message_id))
         assert (await stored(house, sent.message_id)).state is MessageState.SENT
         assert [fact.message.state for fact in house.facts_of(MessageMoved)][-1] is MessageState.SENT
+
+
+async def test_a_status_that_the_store_took_without_saying_so_is_told_when_it_comes_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bringer was refused and brings it again; it moves nothing then, and has still to be heard of."""
+    house = House()
+    async with house.run() as sessions:
+        await shop(sessions)
+        sent = (await sessions.messages.send(draft())).message
+        await sessions.messages.wait_for(sent, 10)
+        write = house._engine.write
+
+        async def silent(writes: Sequence[Write]) -> list[Result]:
+            await write(writes)
+            raise StoreUnavailable("no answer")
+
+        told = status(MessageState.SENT, message_id=sent.message_id)
+        monkeypatch.setattr(house._engine, "write", silent)
+        with pytest.raises(StoreUnavailable):
+            await receive(sessions, told)
+        monkeypatch.setattr(house._engine, "write", write)
+        assert (await stored(house, sent.message_id)).state is MessageState.SENT
+        for _ in range(2):
+            await receive(sessions, told)
+        states = [fact.message.state for fact in house.facts_of(MessageMoved)]
+        assert states.count(MessageState.SENT) == 1
 
 
 async def test_proof_that_comes_late_takes_a_dead_letter_back(autojump_clock: MockClock) -> None:

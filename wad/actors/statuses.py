@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import Final
 
 import trio
 
 from wad.actors.outbox import Outbox
 from wad.actors.services import Services
+from wad.errors import StoreUnavailable
 from wad.models import RANK, MessageId, OutboundMessage, Session, StatusUpdate, concerns, with_status
 from wad.store.store import Store
+
+#: Of a session. They come again, and are told then; one more than these is on disk all the same.
+_MOST_UNTOLD: Final = 1000
 
 
 class Statuses:
     """The statuses of one session."""
 
-    __slots__ = ("_outbox", "_parked", "_services", "_session", "_tell")
+    __slots__ = ("_outbox", "_parked", "_services", "_session", "_tell", "_untold")
 
     def __init__(
         self,
@@ -35,6 +40,8 @@ class Statuses:
         self._outbox = outbox
         self._tell = tell
         self._parked: set[str] = set()  # provider message ids; the store has the statuses
+        #: What the store gave no answer about: it may be on disk, and then nobody has been told of it.
+        self._untold: dict[MessageId, list[OutboundMessage]] = {}
 
     async def load(self) -> None:
         """Know what is parked, and join what an earlier life had no time to."""
@@ -89,6 +96,7 @@ class Statuses:
                     continue
                 if message.session_id != session.session_id:  # an echo from another number moves nothing
                     continue
+                self._tell_late(message)
                 match concerns(message, status):
                     case True:
                         of_message.setdefault(message.message_id, (message, []))[1].append(status)
@@ -108,17 +116,33 @@ class Statuses:
         await self._tell([step for _, steps, _ in work for step in steps])
         # Whoever brought them may hang up meanwhile. What is written is told, too: brought again, it moves nothing.
         with trio.CancelScope(shield=True):
-            saved = await store.save_messages([(message, steps[-1]) for message, steps, _ in work])
+            try:
+                saved = await store.save_messages([(message, steps[-1]) for message, steps, _ in work])
+            except StoreUnavailable:
+                for message, steps, _ in work:
+                    if len(self._untold) < _MOST_UNTOLD:
+                        self._untold[message.message_id] = [message, *steps]
+                raise
         lost: list[StatusUpdate] = []
         for (message, steps, its), won in zip(work, saved, strict=True):
             if not won:
                 lost += its
                 continue
-            if message.is_open:
-                self._outbox.forget(message.message_id)
-            for before, step in pairwise((message, *steps)):
-                self._outbox.moves.made(before, step)
+            self._made([message, *steps])
         return lost
+
+    def _tell_late(self, message: OutboundMessage) -> None:
+        """Tell of a write that got no answer, where it is what stands."""
+        steps = self._untold.pop(message.message_id, None)
+        if steps is not None and steps[-1].rev == message.rev:
+            self._made(steps)
+
+    def _made(self, steps: Sequence[OutboundMessage]) -> None:
+        """The last of *steps*, which was the first, is on disk."""
+        if steps[0].is_open:
+            self._outbox.forget(steps[0].message_id)
+        for before, step in pairwise(steps):
+            self._outbox.moves.made(before, step)
 
 
 def _steps(message: OutboundMessage, statuses: Iterable[StatusUpdate]) -> list[OutboundMessage]:
