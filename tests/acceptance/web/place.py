@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import signal
 import zlib
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import trio
 
 from tests.acceptance.daemon import Daemon
 from tests.acceptance.shop import API, Shop, until
@@ -180,12 +178,6 @@ def bridges(daemon: Daemon) -> dict[int, str]:
     return found
 
 
-def errors(daemon: Daemon) -> set[str]:
-    """What the daemon's log calls an error, of all its lives."""
-    lines = [line for line in daemon.log.read_text(errors="replace").splitlines() if line.startswith("{")]
-    return {line["event"] for line in map(json.loads, lines) if line["level"] in ("error", "critical")}
-
-
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
@@ -220,10 +212,3 @@ async def unpaired(here: Town, daemon: Daemon, name: str = "shop") -> AsyncItera
     # No connection is kept: over kills and restarts it would be the daemon's before.
     async with daemon.client(limits=httpx.Limits(max_keepalive_connections=0)) as api:
         yield Web(here, daemon, api, name)
-
-
-async def come_back(*sessions: Web) -> None:
-    """Return once they are all connected again."""
-    async with trio.open_nursery() as nursery:
-        for session in sessions:
-            nursery.start_soon(lambda each=session: each.until_status(isConnected=True, seconds=LINKED_ROOM))
