@@ -139,7 +139,7 @@ class LimiterMachine(RuleBasedStateMachine):
     @rule(flood=st.integers(1, 60))
     def customers_write(self, flood: int) -> None:
         """A flood of theirs takes half of a burst at most, and one."""
-        before = self.number.left(self.now)
+        before = min(self.number.left(self.now), Fraction(self.number.burst))
         for _ in range(flood):
             self.limiter.spend(float(self.now))
         taken = round(before - self._left(before % 1))
@@ -150,7 +150,7 @@ class LimiterMachine(RuleBasedStateMachine):
         """The turns that are there, or owed, as anybody can see them; *part* of one is not seen."""
         if (wait := self.limiter.wait(float(self.now))) > 0:
             return 1 - Fraction(wait) * self.number.rate
-        other, strangers = copy.copy(self.limiter), 0
+        other, strangers = copy.deepcopy(self.limiter), 0
         while other.reserve(ChatId(f"stranger {strangers}"), float(self.now)) == 0.0:
             strangers += 1
         return strangers + part
