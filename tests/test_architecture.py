@@ -47,9 +47,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"supervisor", "content", "validation", "config", "store.store", "flow.event"}
     | {"providers.base", "providers.management"},
     # --- the top
+    "settings": {"actors", "config", "content", "flow", "secrets", "store.store", "supervisor"},
+    "reloading": WORDS
+    | {"config", "content", "flow", "http.app", "notify", "providers.base", "settings", "supervisor"},
     "daemon": WORDS
     | {"actors", "config", "content", "flow", "guard", "http", "log", "metrics", "notify"}
-    | {"providers", "secrets", "store", "supervisor"},
+    | {"providers", "reloading", "secrets", "settings", "store", "supervisor"},
     "cli": WORDS
     | {
         "config",

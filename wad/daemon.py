@@ -13,24 +13,19 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import trio
-from pydantic import SecretStr
 
-from wad import __version__
-from wad.actors.limiter import RATE
-from wad.actors.services import Limits, Pace, Services
-from wad.config import Config, ConfigError, HttpProvider, ProviderSection
-from wad.config.balancing import ShopPolicy
+from wad import __version__, settings
+from wad.actors.services import Services
+from wad.config import Config
 from wad.content import parse_reply
-from wad.errors import FieldError, InvalidRequest, NotSupported, StoreUnavailable
+from wad.errors import StoreUnavailable
 from wad.events import Events
 from wad.flow.client import open_flow_client
-from wad.flow.delivery import FlowDefaults, Flows
-from wad.flow.rules import Rules
+from wad.flow.delivery import Flows
 from wad.guard import Guard
 from wad.http.app import App, create_app
 from wad.http.events import EventStream
@@ -38,21 +33,18 @@ from wad.http.server import serve_http
 from wad.http.sockets import bind
 from wad.log import subscribe as log_facts
 from wad.metrics import Metrics
-from wad.models import Address
 from wad.notify import Notifier, take_sockets, watchdog
-from wad.providers.base import ProviderKind, check_send
+from wad.providers.base import ProviderKind
 from wad.providers.http import Pools
 from wad.providers.place import Place
 from wad.providers.registry import installed
+from wad.reloading import Reloading, check_rules
 from wad.secrets import Vault
 from wad.store.files import Files, open_files
 from wad.store.open import store_at
 from wad.store.spool import Spool, open_spool
-from wad.store.store import Retention, Store
-from wad.supervisor.balancer import Policy
+from wad.store.store import Store
 from wad.supervisor.observe import Observer
-from wad.supervisor.placing import Policies
-from wad.supervisor.policy import RestartPolicy
 from wad.supervisor.sessions import Sessions, open_sessions
 
 log: Final = logging.getLogger("wad.daemon")
@@ -61,9 +53,6 @@ _PROGRESS_EVERY: Final = 5.0
 _PROGRESS_EXTENDS: Final = 30.0
 #: Seconds between two tries to reach a store that is away at the start.
 _REACH_AGAIN: Final = 1.0
-_DAY: Final = 86400.0
-#: Whom rules answer: a person.
-_SOMEBODY: Final = Address(phone="+5215512345678")
 #: New objects between two looks for garbage; Python's 700 are what one request makes. Measured with `bench`: a sixth
 #: less CPU a message, and half the 99th percentile.
 _COLLECT_AFTER: Final = (10_000, 10, 10)
@@ -83,11 +72,11 @@ async def serve(
     """
     gc.set_threshold(*_COLLECT_AFTER)
     notifier = Notifier.take(os.environ)
-    flows = Flows(_flow_defaults(config), rules=_rules(config))
+    flows = Flows(settings.flow_defaults(config), rules=settings.rules(config))
     stop = trio.Event()
     sockets = _listen(config)
     reloading = Reloading(reload, flows, notifier)
-    vault = _vault(config)
+    vault = settings.vault(config)
     async with (
         _process(stop, notifier, reloading),
         store_at(
@@ -115,7 +104,7 @@ async def serve(
         reloading.app, reloading.sessions = app, sessions
         if not await _restore(partial(_reach, reach, config.store.wait, notifier), sessions, notifier, stop):
             return
-        _check_rules(flows.rules, sessions)
+        check_rules(flows.rules, sessions)
         serving.start_soon(_look_after, sessions, config, stop)
         log.info("ready", extra={"addresses": addresses, "count": sessions.progress.restored})
         notifier.ready(f"{sessions.progress.restored} sessions")
@@ -187,7 +176,7 @@ def _here_to_stay() -> Iterator[None]:
 async def _look_after(sessions: Sessions, config: Config, stop: trio.Event) -> None:
     """Keep proofs fresh and the store small, from the restore to the stop."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(sessions.look_after, _retention(config))
+        nursery.start_soon(sessions.look_after, settings.retention(config))
         await stop.wait()
         nursery.cancel_scope.cancel()
 
@@ -229,7 +218,7 @@ async def _open_spool(config: Config) -> AsyncIterator[Spool | None]:
         yield None
         return
     async with open_spool(
-        config.store.data_dir, _vault(config), max_size=config.store.spool_max_size
+        config.store.data_dir, settings.vault(config), max_size=config.store.spool_max_size
     ) as spool:
         yield spool
 
@@ -277,8 +266,8 @@ async def _open_sessions(
             files=files,
             events=events,
             flows=flows,
-            limits=_limits(config),
-            paces={name: _pace(section) for name, section in sections.items()},
+            limits=settings.limits(config),
+            paces={name: settings.pace(section) for name, section in sections.items()},
             node=config.node.id,
             connecting=trio.CapacityLimiter(config.supervisor.restore_concurrency),
             fetching=trio.CapacityLimiter(config.media.concurrency),
@@ -295,9 +284,9 @@ async def _open_sessions(
             open_sessions(
                 services,
                 kinds,
-                _policy(config),
+                settings.restart_policy(config),
                 check_url=guard.check,
-                policies=_policies(config),
+                policies=settings.policies(config),
                 grace=config.supervisor.grace,
             ) as sessions,
         ):
@@ -333,144 +322,9 @@ async def _open_app(
         nursery.cancel_scope.cancel()
 
 
-# --- the configuration, in each part's own words ----------------------------------------------------
-
-
 def _listen(config: Config) -> list[socket.socket]:
     """The sockets that systemd hands over, else our own. Raises OSError for a taken port."""
     handed = take_sockets(os.environ)
     if handed:
         return [each.socket for each in handed]
     return bind(config.http.bind, backlog=config.http.backlog)
-
-
-class Reloading:
-    """SIGHUP: take up what can change while sessions live. That is all or nothing; the rest wants a restart."""
-
-    def __init__(self, read: Callable[[], Config] | None, flows: Flows, notifier: Notifier) -> None:
-        self._read = read
-        self._flows = flows
-        self._notifier = notifier
-        self.app: App | None = None  # both while they are there
-        self.sessions: Sessions | None = None
-
-    def __call__(self) -> None:
-        self._notifier.reloading()
-        try:
-            if self._read is not None:
-                self._take_up(self._read())
-                log.info("reloaded")
-        except (ConfigError, InvalidRequest, OSError) as error:
-            log.error("not_reloaded", extra={"error": error})  # noqa: TRY400  the text says it all
-        self._notifier.ready("reloaded")
-
-    def _take_up(self, config: Config) -> None:
-        self._flows.replace(_flow_defaults(config), _rules(config))
-        if self.app is not None:
-            self.app.admit_only(config.auth.tokens)
-        if self.sessions is not None:
-            self.sessions.share(_policies(config))
-            _check_rules(self._flows.rules, self.sessions)
-
-
-def _check_rules(rules: Rules | None, sessions: Sessions) -> None:
-    """Say which replies the sessions there are cannot send: the file alone does not tell whose they will be."""
-    if rules is None:
-        return
-    for name, kind in sessions.kinds_in_use.items():
-        for error in rules.unsendable(name, partial(_unsendable, kind)):
-            log.warning(
-                "reply_unsendable", extra={"provider": name, "detail": f"{error.pointer}: {error.detail}"}
-            )
-
-
-def _unsendable(kind: ProviderKind, reply: Mapping[str, Any]) -> list[FieldError]:
-    asked = parse_reply(reply)
-    try:
-        return check_send(kind, _SOMEBODY, asked.content, quotes=asked.reply_to is not None)
-    except NotSupported as error:
-        return [FieldError("", error.detail)]
-
-
-def _vault(config: Config) -> Vault:
-    key = config.secrets.master_key
-    assert key is not None, "`ensure_secrets`, or the check of the configuration, saw to it"
-    return Vault(key.get_secret_value(), [old.get_secret_value() for old in config.secrets.old_master_keys])
-
-
-def _rules(config: Config) -> Rules | None:
-    return Rules.load(config.flow.rules, parse_reply) if config.flow.rules else None
-
-
-def _flow_defaults(config: Config) -> FlowDefaults:
-    flow = config.flow
-    return FlowDefaults(url=flow.url, secret=_shown(flow.secret), events=frozenset(flow.events))
-
-
-def _limits(config: Config) -> Limits:
-    limits, backoff = config.limits, config.supervisor.backoff
-    return Limits(
-        queue_per_session=limits.queue_per_session,
-        bulk_per_session=limits.bulk_per_session,
-        send_concurrency=limits.send_concurrency,
-        inbox_concurrency=limits.inbox_concurrency,
-        message_ttl=timedelta(seconds=limits.retry.max_age),
-        max_attempts=limits.retry.max_attempts,
-        settle_window=timedelta(seconds=limits.settle_window),
-        flow_window=timedelta(seconds=config.flow.max_age),
-        fetch=config.media.fetch,
-        file_size=config.media.max_size,
-        file_ttl=timedelta(seconds=config.media.retention),
-        proof_ttl=limits.proof_ttl,
-        connect_backoff=(backoff.initial, backoff.max),
-    )
-
-
-def _pace(section: ProviderSection) -> Pace:
-    """How fast a session sends by default. Only APIs over HTTP tell a limit of pairs."""
-    rate, is_set = section.rate or RATE, section.rate is not None
-    if isinstance(section, HttpProvider):
-        return Pace(
-            rate=rate,
-            is_set=is_set,
-            burst=section.burst,
-            pair_interval=section.pair_interval,
-            pair_burst=section.pair_burst,
-        )
-    return Pace(rate=rate, is_set=is_set, burst=section.burst, pair_interval=None)
-
-
-def _policies(config: Config) -> Policies:
-    """How each shop's sessions share its work."""
-
-    def of(shop: ShopPolicy) -> Policy:
-        return Policy(name=shop.policy, weights=shop.weights, order=shop.order, costs=shop.costs)
-
-    shops = {shop_id: of(shop) for shop_id, shop in config.balancing.shops.items()}
-    return Policies(default=of(config.balancing.default), shops=shops)
-
-
-def _policy(config: Config) -> RestartPolicy:
-    supervisor = config.supervisor
-    return RestartPolicy(
-        intensity=supervisor.intensity,
-        period=supervisor.period,
-        initial=supervisor.backoff.initial,
-        most=supervisor.backoff.max,
-        cooldown=supervisor.cooldown.initial,
-        cooldown_most=supervisor.cooldown.max,
-    )
-
-
-def _retention(config: Config) -> Retention:
-    kept = config.retention
-    return Retention(
-        messages=kept.messages / _DAY,
-        inbox=kept.inbox / _DAY,
-        dead_letters=kept.dead_letters / _DAY,
-        events=kept.events / _DAY,
-    )
-
-
-def _shown(secret: SecretStr | None) -> str | None:
-    return None if secret is None else secret.get_secret_value()

@@ -15,7 +15,6 @@ from tests.supervisor.shops import ANA, SHOP, TEMPLATE, ShopWorld, a_shop, refus
 from wad.actors.services import Limits
 from wad.actors.session import SessionActor
 from wad.config import Config
-from wad.daemon import Reloading
 from wad.errors import (
     IdempotencyKeyReused,
     InvalidRequest,
@@ -31,6 +30,7 @@ from wad.errors import (
 from wad.events import Balanced
 from wad.models import Address, Credentials, Idempotency, MessageState, SessionId, ShopId
 from wad.notify import Notifier
+from wad.reloading import Reloading
 from wad.supervisor.balancer import Policy
 from wad.supervisor.placing import Policies
 from wad.supervisor.sending import Draft, Sent
