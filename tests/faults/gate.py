@@ -9,8 +9,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.faults.matrix import Progress, faults, run
+import pytest
 
+from tests.faults.matrix import Progress, faults, run
+from tests.sandbox.web.place import needs_node
+
+#: What a cut leaves to the collector (httpx's body generators, sockets) is no finding about the daemon, which is another
+#: process.
+MARKS = [
+    needs_node,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
 EVERYTHING = os.environ.get("WAD_FAULTS") == "all"
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.faults.gate import check
-from tests.sandbox.web.place import needs_node
+from tests.faults.gate import MARKS, check
 
-pytestmark = needs_node
+pytestmark = MARKS
 
 
 async def test_nothing_is_lost_and_nothing_is_done_twice(tmp_path: Path) -> None:
