@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import trio
 from wad.errors import StoreUnavailable
 from wad.models import SessionId, WebhookRequest, next_seq
 from wad.secrets import Vault, WrongMasterKey
-from wad.store.base import StoreUnusable
+from wad.store.base import Result, StoreUnusable, Write
 from wad.store.spool import FILE, Spool, Spooled, open_spool
 
 MASTER = b"m" * 32
@@ -109,3 +109,35 @@ async def test_a_place_that_cannot_be_written_ends_the_start(
     with pytest.raises((StoreUnusable, StoreUnavailable)):
         async with opened(place):
             pass
+
+
+@pytest.mark.parametrize("lost", ["of a row that was kept", "of rows that were removed"])
+async def test_a_write_whose_answer_is_lost_is_counted_as_what_it_did(tmp_path: Path, lost: str) -> None:
+    """Else webhooks would stand behind one that is not there, or one would wait for the next life."""
+
+    async def write(writes: Sequence[Write]) -> list[Result]:
+        await engine_write(writes)
+        monkeypatch.undo()
+        raise StoreUnavailable("the answer is lost")
+
+    async with opened(tmp_path) as spool:
+        monkeypatch = pytest.MonkeyPatch()
+        engine_write = spool._engine.write
+        if lost == "of a row that was kept":
+            monkeypatch.setattr(spool._engine, "write", write)
+            with pytest.raises(StoreUnavailable):
+                await spool.add(kept := webhook("kept"))
+            await spool.until_some()
+            assert await spool.oldest() == [kept]
+            assert spool.depth == 1
+        else:
+            await spool.add(webhook("gone"))
+            rows = await spool.oldest()
+            monkeypatch.setattr(spool._engine, "write", write)
+            with pytest.raises(StoreUnavailable):
+                await spool.remove(rows)
+            assert await spool.oldest() == []
+            assert (spool.depth, spool.oldest_seconds()) == (0, 0.0)
+        with trio.move_on_after(0.05) as waiting:
+            await spool.until_some()
+        assert waiting.cancelled_caught == (lost == "of rows that were removed")

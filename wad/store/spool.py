@@ -59,6 +59,10 @@ class Spool:
         self._coming = 0  # rows on their way there
         self._size = 0  # bytes of both
         self._oldest: int | None = None  # its `seq`
+        self._began = 0  # writes, ever
+        self._is_sure = (
+            True  # False from a write that failed, and may be done all the same, until rows are counted
+        )
         self._more = trio.Event()  # set by the next row that is on disk
 
     @property
@@ -80,6 +84,7 @@ class Spool:
         if not self.depth:
             log.warning("spooling", extra={"provider": webhook.provider})
         self._coming += 1
+        self._began += 1
         self._size += len(sealed)
         self._oldest = min(self._oldest or webhook.seq, webhook.seq)
         kept = False
@@ -97,15 +102,19 @@ class Spool:
             else:
                 self._size -= len(sealed)
                 self._oldest = self._oldest if self.depth else None
+                self._is_sure = False
+                self._more.set()
 
     async def until_some(self) -> None:
         """Return once there is something to read."""
-        while not self._kept:
+        while not self._kept and self._is_sure:
             self._more = trio.Event()
             await self._more.wait()
 
     async def oldest(self) -> list[Spooled]:
-        """The first rows, as many as one may hold in memory."""
+        """The first rows, as many as one may hold in memory: none where a failed write was not done after all."""
+        if not self._is_sure:
+            await self._count()
         heads = await self._engine.find(Query(table="spool", limit=_ROWS, columns=("seq", "size")))
         chosen: list[int] = []
         room = _BYTES
@@ -120,9 +129,16 @@ class Spool:
 
     async def remove(self, webhooks: Sequence[Spooled]) -> None:
         """The store has them."""
+        if not webhooks:
+            return
         seqs = tuple(webhook.seq for webhook in webhooks)
         rows = await self._engine.find(Query(table="spool", where={"seq": seqs}, columns=("seq", "size")))
-        await self._committing.commit([Delete("spool", {"seq": seqs})])
+        self._began += 1
+        try:
+            await self._committing.commit([Delete("spool", {"seq": seqs})])
+        except StoreUnavailable:
+            self._is_sure = False
+            raise
         self._kept -= len(rows)
         self._size -= sum(row["size"] for row in rows)
         if not self.depth:
@@ -137,13 +153,21 @@ class Spool:
             await self._engine.write([Delete("meta", {"name": f"probe{probe}"})])
         except StoreUnavailable as error:
             raise StoreUnusable(f"the spool cannot be written: {error.detail}") from error
-        sizes = await self._engine.count("spool", {}, "size")
-        self._kept = sum(sizes.values())
-        self._size = sum(size * count for size, count in sizes.items())
-        first = await self._engine.find(Query(table="spool", limit=1, columns=("seq",)))
-        self._oldest = first[0]["seq"] if first else None
+        await self._count()
         if self._kept:
             log.warning("spool_found", extra={"count": self._kept})
+
+    async def _count(self) -> None:
+        """Count what is on disk, unless something is being written meanwhile: then the next one does."""
+        began = None if self._coming else self._began
+        sizes = await self._engine.count("spool", {}, "size")
+        first = await self._engine.find(Query(table="spool", limit=1, columns=("seq",)))
+        if self._coming or began != self._began:
+            return
+        self._kept = sum(sizes.values())
+        self._size = sum(size * count for size, count in sizes.items())
+        self._oldest = first[0]["seq"] if first else None
+        self._is_sure = True
 
     async def close(self) -> None:
         with trio.CancelScope(shield=True):
