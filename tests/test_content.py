@@ -279,6 +279,7 @@ BAD = [
     ("link and id", parse_reply, {"image": {"link": "https://x.example", "mediaId": "1"}}, {"/image"}),
     ("a file URL", parse_reply, {"image": {"link": "file:///etc/passwd"}}, {"/image/link"}),
     ("number for text", parse_reply, {"text": {"body": 5}}, {"/text/body"}),
+    ("number for text, short", parse_reply, {"text": 5}, {"/text"}),
     ("text for bool", parse_reply, {"text": {"body": "x", "previewUrl": "yes"}}, {"/text/previewUrl"}),
     ("far away", parse_reply, {"location": {"latitude": 91, "longitude": -181}}, {"/location/latitude", "/location/longitude"}),
     ("bool for number", parse_reply, {"location": {"latitude": True, "longitude": 1}}, {"/location/latitude"}),

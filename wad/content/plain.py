@@ -64,7 +64,13 @@ class TextContent(Model):
 
 
 def _body(value: Any) -> Any:
-    return {"body": value} if isinstance(value, str) else value
+    match value:
+        case str():
+            return {"body": value}
+        case dict() | TextContent():
+            return value
+        case _:
+            raise ValueError("must be a text, or an object with it as body")
 
 
 #: `"text": "Hola"` is short for `"text": {"body": "Hola"}`.
