@@ -105,6 +105,7 @@ def test_settings_are_json_where_they_look_like_it(ask: Wad, running: Running):
     create = ["sessions", "create", "tuned", "--provider=cloud_api", "--no-connect", *running.credentials()]
     made = ask(*create, "--setting=rate=2.5", "--setting=duplicates=at_least_once", "--json")
     assert (made.json["settings"]["rate"], made.json["settings"]["duplicates"]) == (2.5, "at_least_once")
+    assert "2.5 a second" in ask("sessions", "status", "tuned").out
 
 
 def test_every_bad_field_is_told(ask: Wad):

@@ -209,7 +209,12 @@ def disconnect(api: Api, session_id: str, no_wait: bool, timeout: float, as_json
         raise Stop(os.EX_TEMPFAIL, f"{session_id} is {now['state']}, not disconnected yet")
 
 
-@sessions.command()
+@sessions.command(
+    examples="""
+    wad sessions breaker tienda-1 isolate
+    wad sessions breaker tienda-1 close
+    """
+)
 @click.argument("session_id", metavar="ID")
 @click.argument("action", type=click.Choice(["isolate", "close"]))
 @api_options
@@ -317,6 +322,8 @@ def _show_status(now: dict[str, Any], *, as_json: bool) -> None:
             "queue": f"{queue['depth']}, the oldest for {queue['oldestSeconds']:.0f} s"
             if queue["depth"]
             else 0,
+            "rate": f"{now['rate']:g} a second",
+            "drained": True if now["drained"] else None,
             "last sent": now["lastOutboundAt"],
             "last received": now["lastInboundAt"],
             "restarts": now["restarts"] or None,
