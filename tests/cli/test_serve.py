@@ -92,10 +92,11 @@ def test_the_sandbox_says_what_a_gateway_has_to_know(running: Running):
 
 
 def test_the_sandbox_says_how_each_provider_gets_in(elsewhere: Path):
-    """A line of configuration and a command for each, to be copied as they stand."""
+    """A line of configuration and a command for each, to be copied as they stand, with the gateway that was named."""
+    callback = "--callback=http://127.0.0.1:1/webhooks/cloud_api"
     with (elsewhere / "sandbox.log").open("w") as log:
         process = subprocess.Popen(
-            [*COMMAND, "sandbox", "--bind=127.0.0.1:0", "--no-web"],
+            [*COMMAND, "sandbox", "--bind=127.0.0.1:0", "--no-web", callback],
             cwd=elsewhere,
             env=environment(),
             stdout=log,
@@ -111,6 +112,8 @@ def test_the_sandbox_says_how_each_provider_gets_in(elsewhere: Path):
         assert f"\n    {provider}: {{base_url: " in said
     for provider in ("cloud_api", "meta_business", "dialog360", "twilio"):
         assert f"--provider {provider} \\\n    --credential " in said
+    assert 'public_url: "http://127.0.0.1:1"' in said
+    assert "webhooks go to http://127.0.0.1:1/webhooks/<provider>" in said
 
 
 def test_what_the_sandbox_prints_for_a_configuration_is_one(wad: Wad, elsewhere: Path):

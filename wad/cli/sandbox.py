@@ -96,7 +96,7 @@ async def _main(bind: str, callback: str | None, config: Config, *, as_json: boo
             async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as control:
                 state = (await control.get("/_sandbox/state")).json()
                 number = state["numbers"][0]
-                _show(url, number, state["access"], state["web"], as_json=as_json)
+                _show(url, number, state["access"], state["web"], gateway=_origin(callback), as_json=as_json)
                 if callback is not None:
                     nursery.start_soon(_call_back, control, number["phoneNumberId"], callback)
                 await anext(aiter(signals))
@@ -117,10 +117,24 @@ async def _call_back(control: httpx.AsyncClient, phone_number_id: str, url: str)
     progress(f"webhooks go to {url}")
 
 
+def _origin(callback: str | None) -> str:
+    """Where the gateway is that *callback* leads to; else where a wad listens by default."""
+    if callback is None:
+        return _WAD
+    scheme, _, rest = callback.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"
+
+
 def _show(
-    url: str, number: dict[str, Any], access: dict[str, Any], web: dict[str, Any] | None, *, as_json: bool
+    url: str,
+    number: dict[str, Any],
+    access: dict[str, Any],
+    web: dict[str, Any] | None,
+    *,
+    gateway: str,
+    as_json: bool,
 ) -> None:
-    """Where it is, and what a gateway has to know of it. These are names, not secrets."""
+    """Where it is, and what a *gateway* has to know of it. These are names, not secrets."""
     credentials = access["cloud_api"]["credentials"]
     if as_json:
         show_json({"url": url, "credentials": credentials, "access": access, "web": web})
@@ -142,7 +156,7 @@ def _show(
     phones = web if web and web["running"] else None
     click.echo(
         "\nto have it use the other providers as well, this in its configuration:\n"
-        f'  http: {{public_url: "{_WAD}"}}   # Twilio signs it\n'
+        f'  http: {{public_url: "{gateway}"}}   # Twilio signs it\n'
         "  providers:"
     )
     for provider, its in others.items():
@@ -159,7 +173,7 @@ def _show(
     for provider, its in others.items():
         click.echo(_create(provider.replace("_", "-"), provider, its["credentials"]))
     click.echo(
-        f"their webhooks go to {_WAD}/webhooks/<provider>/<session>: say so on the chat page, Connect, for each number"
+        f"their webhooks go to {gateway}/webhooks/<provider>/<session>: say so on the chat page, Connect, for each number"
     )
     if phones:
         click.echo(
