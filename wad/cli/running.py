@@ -68,7 +68,7 @@ def _stop(error: BaseException, bind: str | None) -> Stop | None:
             return Stop(
                 os.EX_TEMPFAIL,
                 f"the store does not answer: {error.detail}",
-                next_step="is it running, and is store.url right? `wad doctor` looks",
+                next_step="is it running, and is store.url right?",
             )
         case OSError(errno=errno.EADDRINUSE):
             return Stop(

@@ -36,7 +36,9 @@ _PAUSES: Final = (0.5, 1.0, 2.0)  # seconds before asking again whether the daem
 @click.option(
     "--shop", "shop_id", metavar="SHOP", help="In place of ID: wad chooses among the shop's sessions."
 )
-@click.option("--from", "number", metavar="NUMBER", help="Which of the numbers of a session, or of a shop.")
+@click.option(
+    "--from", "number", metavar="NUMBER", help="Which of the session's numbers, where it has several."
+)
 @click.option("--wait", is_flag=True, help="Wait until the provider has it.")
 @click.option(
     "--timeout", default=30.0, show_default=True, type=click.FloatRange(0), help="Seconds to wait at most."
