@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from wad.actors.lanes import PATIENCE, Lanes, Workers
+from wad.actors.lanes import _GONE, PATIENCE, Lanes, Workers
 from wad.models import ChatId, MessageId, Pending, Priority
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -102,6 +102,24 @@ def test_a_removed_item_is_never_taken() -> None:
     assert drain(lanes, 2.0) == ["a2"]
     assert len(lanes) == 0
     assert lanes.wake_at(2.0) == inf
+
+
+@pytest.mark.parametrize("priority", Priority)
+@pytest.mark.parametrize("due", [-inf, 1e9], ids=["not taken", "scheduled"])
+def test_what_was_removed_takes_no_room(due: float, priority: Priority) -> None:
+    """Cancelled or expired long before its time, or in a session that sends nothing: what is left stays as it was."""
+    lanes = Lanes()
+    stay = [item("a", "ana", 1, priority), item("b", "bea", 2, priority), item("c", "ana", 3, priority)]
+    for each in stay:
+        lanes.add(each, due=due)
+    for number in range(1000):
+        for chat in ("ana", "bea", f"chat-{number}"):
+            lanes.add(item(f"{chat}-{number}", chat, 10 + number, priority), due=due)
+            lanes.remove(MessageId(f"{chat}-{number}"))
+    turns = sum(len(turns) for lane in lanes._lanes.values() for turns in lane.turns.values())
+    heads = sum(len(queue) for heads in lanes._heads.values() for queue in heads.lanes.values())
+    assert max(turns, heads, len(lanes._later), len(lanes._lanes)) < 3 + 2 * _GONE
+    assert drain(lanes, 2e9) == ["a", "b", "c"]
 
 
 def test_adding_twice_changes_nothing() -> None:

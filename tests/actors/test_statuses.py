@@ -15,6 +15,7 @@ from wad.errors import StoreUnavailable
 from wad.events import MessageMoved
 from wad.models import MessageId, MessageState, OutboundMessage, SessionId, StatusUpdate
 from wad.store.base import Result, Write
+from wad.store.store import Retention
 from wad.supervisor.sessions import Sessions
 
 
@@ -158,6 +159,24 @@ async def test_a_status_before_the_answer_waits_for_it(autojump_clock: MockClock
         message = await stored(house, sent.message_id)
         assert [step.state for step in message.history] == ["queued", "sending", "accepted", "delivered"]
         assert await house.store().parked("shop") == set()
+
+
+async def test_a_status_of_somebody_elses_message_is_forgotten_in_time(
+    autojump_clock: MockClock,
+) -> None:
+    """Another application sends from the same number: its statuses never find a message, and do not pile up."""
+    house = House()
+    async with house.run() as sessions, trio.open_nursery() as nursery:
+        await shop(sessions)
+        nursery.start_soon(sessions.look_after, Retention())
+        parked = sessions.actors.get(SessionId("shop")).statuses
+        await receive(sessions, *(status(MessageState.READ, provider_id=f"p-{n}") for n in range(50)))
+        await trio.sleep(2 * 86400)
+        await receive(sessions, status(MessageState.SENT, provider_id="p-later"))
+        assert len(parked._parked) == 51
+        await trio.sleep(1.5 * 86400)
+        assert parked._parked.keys() == {"p-later"}
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_restart_joins_what_a_crash_left_apart(autojump_clock: MockClock) -> None:

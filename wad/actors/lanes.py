@@ -22,6 +22,8 @@ from wad.models import ChatId, MessageId, MessageState, Pending, Priority
 
 #: How often in a row an item that could go is passed over by those of other priorities.
 PATIENCE: Final = 9
+#: What was removed is let go of when it is so much, and more than what is there.
+_GONE: Final = 64
 #: The order within a lane and a priority. The serial tells an item that left, and whose turn is still here, from itself
 #: after it came back.
 _Turn = tuple[int, int, Pending]
@@ -62,7 +64,17 @@ def _always(_number: str) -> float:
 class Lanes:
     """The open items of one session. Adding one twice changes nothing."""
 
-    __slots__ = ("_heads", "_known", "_lanes", "_later", "_serial", "_waiting_bulk", "bulk", "doubtful")
+    __slots__ = (
+        "_gone",
+        "_heads",
+        "_known",
+        "_lanes",
+        "_later",
+        "_serial",
+        "_waiting_bulk",
+        "bulk",
+        "doubtful",
+    )
 
     def __init__(self) -> None:
         self._known: dict[MessageId, Pending] = {}
@@ -70,6 +82,7 @@ class Lanes:
         self._heads: dict[str, _Heads] = {}  # by number, the one whose turn is next first
         self._later: list[tuple[float, int, ChatId, Pending | None]] = []  # None: the lane's hold ends
         self._serial = 0
+        self._gone = 0  # items that were removed, whose turn or time is still here
         self.bulk = 0  # items of the priority `bulk`
         self._waiting_bulk = 0  # those of them that wait for a time, beside their lanes
         self.doubtful = 0  # items of other priorities that came as `unknown`
@@ -103,7 +116,7 @@ class Lanes:
         """The item of this lane that is taken next, of those that are not taken. O(items of the lane)."""
         lane = self._lanes.get(chat)
         for _, turns in sorted(lane.turns.items()) if lane is not None else ():
-            if stay := [turn for turn in turns if self._known.get(turn[-1].message_id) is turn[-1]]:
+            if stay := list(filter(self._has_turn, turns)):
                 return min(stay)[-1].message_id
         return None
 
@@ -156,7 +169,7 @@ class Lanes:
 
     def done(self, item: Pending) -> None:
         """*item* is over; the next of its lane may go."""
-        self.remove(item.message_id)
+        self._forget(item.message_id)
         self._release(item.chat)
 
     def again(self, item: Pending, due: float, *, hold: bool) -> None:
@@ -169,11 +182,41 @@ class Lanes:
         self._release(item.chat)
 
     def remove(self, message_id: MessageId) -> None:
-        """Forget an item that waits (cancelled, or settled by someone else)."""
-        if (item := self._known.pop(message_id, None)) is not None:
-            self._count(item, -1)
+        """Forget an item that waits (cancelled, or settled by someone else). Amortized O(log n)."""
+        if self._forget(message_id):
+            self._gone += 1
+            if self._gone > max(_GONE, len(self._known)):
+                self._let_go()
 
     # --- inside -------------------------------------------------------------------------------------
+
+    def _forget(self, message_id: MessageId) -> bool:
+        if (item := self._known.pop(message_id, None)) is None:
+            return False
+        self._count(item, -1)
+        return True
+
+    def _let_go(self) -> None:
+        """Let go of what was removed. Its turn would find it, or its time: months from now, where nothing is taken."""
+        self._gone = 0
+        self._later = [each for each in self._later if each[-1] is None or self._is_here(each[-1])]
+        heapq.heapify(self._later)
+        waiting = [item for *_, item in self._later if item is not None]
+        self._waiting_bulk = sum(item.priority is Priority.BULK for item in waiting)
+        for heads in self._heads.values():
+            heads.lanes.clear()
+        for chat, lane in list(self._lanes.items()):
+            here = {each: list(filter(self._has_turn, turns)) for each, turns in lane.turns.items()}
+            lane.turns = {each: turns for each, turns in here.items() if turns}
+            for turns in lane.turns.values():
+                heapq.heapify(turns)
+            self._offer(chat, lane, *lane.turns)
+
+    def _is_here(self, item: Pending) -> bool:
+        return self._known.get(item.message_id) is item
+
+    def _has_turn(self, turn: _Turn) -> bool:
+        return self._is_here(turn[-1])
 
     def _head(self, heads: _Heads, priority: Priority, now: float) -> ChatId | None:
         """The lane whose item of this priority is the next of *heads*; what is no longer true of others is let go of."""
@@ -185,8 +228,7 @@ class Lanes:
             if lane is None or lane.busy or lane.held_until > now or not turns or turns[0][0] != seq:
                 heapq.heappop(queue)  # an older sight of this lane; a newer one stands in there, or will
                 continue
-            item = turns[0][-1]
-            if self._known.get(item.message_id) is item:
+            if self._has_turn(turns[0]):
                 return chat
             heapq.heappop(queue)  # it was removed while it waited
             self._pop(lane, priority)
@@ -249,7 +291,7 @@ class Lanes:
             if item is not None:
                 if item.priority is Priority.BULK:
                     self._waiting_bulk -= 1
-                if self._known.get(item.message_id) is item:
+                if self._is_here(item):
                     self._enter(item)
             elif (lane := self._lanes.get(chat)) is not None:
                 self._offer(chat, lane, *lane.turns)

@@ -39,14 +39,16 @@ class Statuses:
         self._session = session
         self._outbox = outbox
         self._tell = tell
-        self._parked: set[str] = set()  # provider message ids; the store has the statuses
+        #: Provider message ids, and when they last came: the store has the statuses. Some are never joined: what somebody
+        #: else sends from the number, beside us, has statuses too.
+        self._parked: dict[str, float] = {}
         #: What the store gave no answer about: it may be on disk, and then nobody has been told of it.
         self._untold: dict[MessageId, list[OutboundMessage]] = {}
 
     async def load(self) -> None:
         """Know what is parked, and join what an earlier life had no time to."""
         store, session_id = self._services.patient, self._session().session_id
-        self._parked = await store.parked(session_id)
+        self._parked = dict.fromkeys(await store.parked(session_id), trio.current_time())
         for message in (await store.messages_by_provider_id(session_id, self._parked)).values():
             await self.accepted(message)
 
@@ -56,7 +58,9 @@ class Statuses:
         if not unknown:
             return
         ids = {status.provider_message_id for status in unknown}
-        self._parked |= ids  # before they are stored, so that `accepted` cannot look too early
+        self._parked |= dict.fromkeys(
+            ids, trio.current_time()
+        )  # before they are stored, so that `accepted` cannot look too early
         await self._services.store.park(self._session().session_id, unknown)
         for status in unknown:  # the answer may have been recorded while we parked
             if not await self._apply([status], self._services.store):
@@ -75,7 +79,12 @@ class Statuses:
 
     async def _unpark(self, provider_id: str) -> None:
         await self._services.patient.unpark(self._session().session_id, provider_id)
-        self._parked.discard(provider_id)
+        self._parked.pop(provider_id, None)
+
+    def forget(self, seconds: float) -> None:
+        """Of what is parked, know only what came in the last *seconds*: the store has purged the rest."""
+        since = trio.current_time() - seconds
+        self._parked = {each: at for each, at in self._parked.items() if at > since}
 
     async def _apply(self, statuses: Sequence[StatusUpdate], store: Store) -> list[StatusUpdate]:
         """Apply what can be; return those whose message is not known. One read and one write a batch."""

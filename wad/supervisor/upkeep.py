@@ -61,6 +61,8 @@ async def _purge(services: Services, actors: Actors, retention: Retention) -> No
             await _sweep(services.files, services.patient)
         await trio.sleep(PURGE_EVERY)
         await services.patient.purge(services.now(), retention)
+        for actor in actors:
+            actor.statuses.forget(timedelta(days=retention.parked).total_seconds())
         await services.patient.purge_bulks(services.now() - timedelta(seconds=PURGE_EVERY))
         await forget_formers(services, actors)
 
