@@ -79,7 +79,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.asked = 0
         self.keys: dict[str, Any] = {}  # the draft that first had it
         self.ids: list[MessageId] = []
-        self.lost_cancels = 0
+        self.lost_answers = 0
 
     @initialize(
         settlement=st.sampled_from(["callback", "list", "resend"]),
@@ -180,7 +180,7 @@ class OutboxMachine(RuleBasedStateMachine):
         try:
             ask.answer()
         except StoreUnavailable:
-            self.lost_cancels += 1
+            self.lost_answers += 1
         except Conflict:
             assert before is None or before.state not in WAITING or before.may_have_gone_out
         else:
@@ -201,7 +201,7 @@ class OutboxMachine(RuleBasedStateMachine):
         except NotFound:
             return
         except StoreUnavailable:
-            pass
+            self.lost_answers += not discard
         if discard:
             self.promises.known[message_id].discarded = True
         else:
@@ -337,8 +337,8 @@ class OutboxMachine(RuleBasedStateMachine):
         if not resting and (actor.session.reason is None or actor.session.reason.code != "crashed"):
             waiting = sum(row.state in WAITING for row in rows)
             in_hand = sum(row.state is MessageState.SENDING for row in rows)
-            # What a cancel whose answer was lost took away, it finds out at that message's turn.
-            most = waiting + in_hand + self.lost_cancels
+            # What a cancel whose answer was lost took away, or a retry brought back, it finds out at that message's turn.
+            most = waiting + in_hand + self.lost_answers
             assert waiting <= actor.outbox.depth <= most, f"{actor.outbox.depth} deep, and {waiting} wait"
 
     def teardown(self) -> None:

@@ -134,6 +134,7 @@ class Backlog:
             while self._more or self._due < inf:
                 if self._is_time():
                     await self._read()
+                    self.look()
                     continue
                 self._wake = trio.Event()
                 waits_for_room = self._more or self._due <= trio.current_time()

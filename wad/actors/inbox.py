@@ -152,7 +152,7 @@ class Inbox:
                 self._offer(item)
 
     def retry(self, item: InboxItem) -> None:
-        """A person asked for a dead letter to be delivered again; that is on disk."""
+        """A person asked for a dead letter to be delivered again; that is on disk, or known when *item* is due."""
         self._offer(item)
 
     def _item(

@@ -265,7 +265,10 @@ class Outbox:
     # --- the callers' side --------------------------------------------------------------------------
 
     def arrived(self, message: OutboundMessage) -> None:
-        """*message*, which is new to the session, is on disk and open: send it when its turn comes."""
+        """*message*, which is new to the session, is on disk and open: send it when its turn comes.
+
+        Or it may be: then it is due when that is known, and dropped where it is not.
+        """
         self.backlog.arrived(message)
         self.offer(message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -32,6 +33,7 @@ from wad.models import (
     Waiting,
     new_rev,
 )
+from wad.store.doubts import SETTLED_AFTER
 from wad.supervisor.actors import Actors
 from wad.supervisor.balancer import Choice
 from wad.supervisor.failover import Failover
@@ -48,6 +50,8 @@ _PLACINGS: Final = 3
 #: Seconds that a request waits for messages of its shop that are on the move, for the order's sake: many of them, or a
 #: store that is down, would keep the whole shop waiting for minutes.
 _SETTLING: Final = 5.0
+#: How long after a write that had no answer it is done, or never will be.
+_SETTLED: Final = timedelta(seconds=SETTLED_AFTER)
 #: Ids of former attempts that a message remembers. A provider tells what became of one within days.
 _FORMER: Final = 10
 
@@ -169,9 +173,10 @@ class Messages:
             if message.may_have_gone_out:
                 raise Conflict("an earlier attempt may have gone out", code="not_cancellable")
             cancelled = message.moved(MessageState.CANCELLED, self._services.now(), due_at=None)
-            if await store.save_message(message, cancelled):
-                self._moved(message, cancelled)
-                return cancelled
+            with trio.CancelScope(shield=True):  # what is written is told as well
+                if await store.save_message(message, cancelled):
+                    self._moved(message, cancelled)
+                    return cancelled
         raise NotFound(f"there is no message {message_id!r}")
 
     def waiting(self, message: OutboundMessage) -> Waiting | None:
@@ -201,10 +206,18 @@ class Messages:
                 expires_at=max(message.expires_at, now + self._services.limits.message_ttl),
                 maybe_duplicate=message.maybe_duplicate or message.state is MessageState.UNKNOWN,
             )
-            if not await store.save_message(message, again):
+            with trio.CancelScope(shield=True):  # it goes its way even if whoever asked hangs up meanwhile
+                try:
+                    saved = await store.save_message(message, again)
+                except StoreUnavailable:
+                    # Nobody knows whether it is queued by now: the outbox looks, once it would be.
+                    actor.outbox.arrived(msgspec.structs.replace(again, due_at=now + _SETTLED))
+                    raise
+                if saved:
+                    actor.outbox.moves.made(message, again)
+                    actor.outbox.offer(again)
+            if not saved:
                 raise Conflict("the message has moved meanwhile: look again", code="moved_meanwhile")
-            actor.outbox.moves.made(message, again)
-            actor.outbox.offer(again)
             return again
         item = await store.inbox_item(message_id)
         if item is not None and item.state is InboxState.DEAD:
@@ -220,9 +233,16 @@ class Messages:
                 expires_at=now + self._services.limits.flow_window,
             )
             actor = self._actors.get(item.session_id)
-            if not await store.save_inbox(item, revived):
+            with trio.CancelScope(shield=True):
+                try:
+                    saved = await store.save_inbox(item, revived)
+                except StoreUnavailable:
+                    actor.inbox.retry(msgspec.structs.replace(revived, due_at=now + _SETTLED))
+                    raise
+                if saved:
+                    actor.inbox.retry(revived)
+            if not saved:
                 raise Conflict("the item has moved meanwhile: look again", code="moved_meanwhile")
-            actor.inbox.retry(revived)
             return revived
         raise NotFound(f"there is no dead letter {message_id!r}")
 
