@@ -15,7 +15,7 @@ from wad.failpoints import reach
 from wad.models import MessageId, MessageState, OutboundMessage, StatusUpdate, with_status
 
 #: How long recording a result may go on once the actor is being cancelled.
-_GRACE: Final = 5.0
+GRACE: Final = 5.0
 
 
 class Moves:
@@ -47,7 +47,7 @@ class Moves:
         try:
             return await self._write(old, new)
         except trio.Cancelled:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _GRACE):
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE):
                 await self._write(old, new)
             raise
 

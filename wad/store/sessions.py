@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import msgspec
+import trio
 
 from wad.errors import Conflict
 from wad.failpoints import reach
@@ -55,7 +56,8 @@ class SessionStore(Core):
         ):
             await self._remove(table, order, _END_OF_TIME, {"sessionId": session_id})
         reach("session.emptied")
-        await self._write([Delete("sessions", {"sessionId": session_id})])
+        with trio.CancelScope(shield=True):  # whoever asks knows whether it is still there
+            await self._write([Delete("sessions", {"sessionId": session_id})])
         self._vault.forget(session_id)
 
     async def sessions(self, *, after: str | None = None, limit: int = 50) -> list[Session]:

@@ -132,11 +132,14 @@ class Actors:
         del self._actors[session_id]
         self._unlist(actor)
         actor.ended = trio.Event()
-        with trio.move_on_after(CALL_TIMEOUT):
-            await actor.drain()
-        await actor.outbox.all_arrived()
-        self._scopes.pop(session_id).cancel()
-        await actor.ended.wait()
+        try:
+            with trio.move_on_after(CALL_TIMEOUT):
+                await actor.drain()
+        finally:
+            with trio.CancelScope(shield=True):  # whoever asked may hang up meanwhile; half an end is none
+                await actor.outbox.all_arrived()
+                self._scopes.pop(session_id).cancel()
+                await actor.ended.wait()
         return actor
 
     def connect_in_turn(self) -> None:

@@ -25,6 +25,7 @@ from typing import Final
 import msgspec
 import trio
 
+from wad.actors.moves import GRACE
 from wad.actors.services import Services
 from wad.actors.session import SessionActor
 from wad.events import (
@@ -353,22 +354,37 @@ class Failover:
     async def _write(
         self, actor: SessionActor, moves: Sequence[tuple[OutboundMessage, OutboundMessage]]
     ) -> int:
-        """Write the moves in one commit, each for itself; how many took place."""
+        """Write the moves in one commit, each for itself; how many took place.
+
+        Whoever asked may hang up meanwhile: what is written by then is told, so that who has it now knows of it. Twice
+        is once.
+        """
         if not moves:
             return 0
-        store = self._services.patient
-        saved = await store.save_messages(moves)
+        try:
+            saved = await self._services.patient.save_messages(moves)
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE):
+                self._tell(actor, moves, await self._services.patient.save_messages(moves))
+            raise
+        self._tell(actor, moves, saved)
+        for (old, _), won in zip(moves, saved, strict=True):
+            if not won and (current := await self._services.patient.message(old.message_id)) is not None:
+                self._back(actor, current)  # cancelled, or settled, meanwhile
+        return sum(saved)
+
+    def _tell(
+        self,
+        actor: SessionActor,
+        moves: Sequence[tuple[OutboundMessage, OutboundMessage]],
+        saved: Sequence[bool],
+    ) -> None:
         for (old, new), won in zip(moves, saved, strict=True):
             if won:
                 actor.outbox.forget(new.message_id)
                 actor.outbox.moves.made(old, new)
                 if new.session_id in self._actors:
                     self._actors.get(new.session_id).outbox.arrived(new)
-            elif (
-                current := await store.message(old.message_id)
-            ) is not None:  # cancelled, or settled, meanwhile
-                self._back(actor, current)
-        return sum(saved)
 
     @staticmethod
     def _back(actor: SessionActor, message: OutboundMessage) -> None:

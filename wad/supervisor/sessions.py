@@ -160,9 +160,10 @@ class Sessions:
             updated_at=now,
             rev=new_rev(),
         )
-        session = await self._services.store.add_session(session)
-        actor = self.actors.adopt(session, has_work=False)
-        self._services.events.publish(SessionCreated(session))
+        with trio.CancelScope(shield=True):  # what is on disk lives, even if whoever asked hangs up meanwhile
+            session = await self._services.store.add_session(session)
+            actor = self.actors.adopt(session, has_work=False)
+            self._services.events.publish(SessionCreated(session))
         return actor.session
 
     async def update(
@@ -234,15 +235,16 @@ class Sessions:
     async def delete(self, session_id: SessionId) -> None:
         """Log out, if the other side can be told now, and forget: the session, its messages and its keys."""
         await self._take_leave(self.actors.get(session_id))
-        actor = await self.actors.end(session_id)
+        actor = self.actors.get(session_id)
         try:
+            await self.actors.end(session_id)
             await self._failover.empty(actor)
             await self._services.store.delete_session(session_id)
         except BaseException:
             self.actors.adopt(actor.session, has_work=True)  # it is still there, so it lives on
             raise
-        await actor.kind.forget(session_id)
         self._services.events.publish(SessionDeleted(session_id, actor.session.provider))
+        await actor.kind.forget(session_id)
 
     @staticmethod
     async def _take_leave(actor: SessionActor) -> None:
