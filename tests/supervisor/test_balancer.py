@@ -197,6 +197,21 @@ def test_readiness_comes_before_the_policy(policy, words, facts, why):
     assert pick(A, replace(B, **facts), policy=policy) == {"a": f"*{words[0]}", "b": why}
 
 
+@pytest.mark.parametrize(
+    ("facts", "detail"),
+    [
+        pytest.param(
+            {"delay": 12.0, "queue_age": 300.0}, "its next message would wait for about 12 s", id="its rate"
+        ),
+        pytest.param({"queue_age": 266.0}, "its oldest message has waited for 266 s", id="its queue"),
+    ],
+)
+def test_who_is_behind_says_by_what(facts, detail):
+    """What has waited so long is something else than what a new message would wait."""
+    choice = choose((A, replace(B, **facts)), ASKED, Policy(), NOW)
+    assert [each.detail for each in choice.others] == [detail]
+
+
 def shares(policy: Policy, *candidates: Candidate, chats: int = 4000) -> Counter[str]:
     """How many of so many customers each session gets."""
     asked = (replace(ASKED, chat=ChatId(f"+52155{n:08}")) for n in range(chats))

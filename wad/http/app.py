@@ -248,7 +248,11 @@ async def _answer(api: Api, operation: Operation, request: Request, path: Mappin
     if operation.access is Access.TOKEN:
         principal = api.gate.admit(request.headers.get("Authorization"), request.remote_addr or "")
     if operation.access is not Access.ALWAYS and not api.restored():
-        raise StoreUnavailable("the sessions are being restored", code="starting", retry_after=1)
+        raise StoreUnavailable(
+            "wad is starting: it waits for its store, or restores its sessions",
+            code="starting",
+            retry_after=1,
+        )
     query = None if operation.query is None else checked(operation.query, _query(request))
     raw = body = None
     if operation.body is not None and operation.body.parse is not None:

@@ -283,6 +283,12 @@ def _preference(one: Candidate, policy: Policy) -> float:
             return 0.0 if _weight(one, policy) > 0 else 1.0
 
 
+def _lag(one: Candidate) -> str:
+    if one.delay >= BEHIND:
+        return f"its next message would wait for about {one.delay:.0f} s"
+    return f"its oldest message has waited for {one.queue_age:.0f} s"
+
+
 def _weight(one: Candidate, policy: Policy) -> float:
     return policy.weights.get(one.session_id, 1.0)
 
@@ -318,6 +324,6 @@ def _judged(
         return Judged(one.session_id, Why.CONVERSATION_ELSEWHERE)
     if _readiness(one) > _readiness(winner):
         if _readiness(one) == 1:
-            return Judged(one.session_id, Why.BEHIND, f"about {max(one.delay, one.queue_age):.0f} s")
+            return Judged(one.session_id, Why.BEHIND, _lag(one))
         return Judged(one.session_id, Why.NOT_CONNECTED_YET, str(one.state))
     return Judged(one.session_id, _WORDS[policy.name][1])
