@@ -7,8 +7,8 @@ import random
 import resource
 import shutil
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import trio
 
+from tests.acceptance.shop import API
 from tests.acceptance.web.place import bridges, kill
 from tests.faults.load import Load
 from tests.faults.matrix import Strike, fault
@@ -123,29 +124,44 @@ async def killed_replaying(world: World, load: Load) -> None:
 @fault("kill -9 at session.emptied", providers=["cloud_api"])
 async def killed_deleting(world: World, load: Load) -> None:
     """The deletion is asked for again, and is done; nobody else hears of it."""
+    async with guest(world, "session.emptied") as (api, path):
+        await dies(world, api.delete, path)
+        await world.start()
+
+
+@fault("kill -9 at session.moved", providers=["cloud_api"])
+async def killed_moving(world: World, load: Load) -> None:
+    """The change of provider is on disk: the next life goes by it."""
+    async with guest(world, "session.moved") as (api, path):
+        there = {"accountSid": "AC" + "0" * 32, "authToken": "f" * 32, "from": "whatsapp:+15550009999"}
+        await dies(world, partial(api.patch, json={"provider": "twilio", "credentials": there}), path)
+        await world.start()
+        assert (await api.get(path)).json()["provider"] == "twilio"
+
+
+@asynccontextmanager
+async def guest(world: World, point: str) -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
+    """A session besides, in a life that ends at *point*. It is deleted in the end."""
     shop = world.shops["cloud_api"]
     assert await world.stop() == 0
-    await world.start(WAD_FAILPOINT="session.emptied:kill")
+    await world.start(WAD_FAILPOINT=f"{point}:kill")
     credentials = {**shop.credentials, "phoneNumberId": "109999999999999"}
     made = await shop.api.post(
-        "/api/whatsapp/sessions",
-        json={"sessionId": "leaves", "provider": "cloud_api", "credentials": credentials, "connect": False},
+        f"{API}/sessions",
+        json={"sessionId": "guest", "provider": "cloud_api", "credentials": credentials, "connect": False},
     )
     assert made.status_code == 201, made.text
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_delete, world, "leaves")
-        await ends(world)
-        nursery.cancel_scope.cancel()
-    await world.start()
-    assert (await shop.api.delete("/api/whatsapp/sessions/leaves")).status_code == 204
-    assert (await shop.api.get("/api/whatsapp/sessions/leaves")).status_code == 404
+    path = f"{API}/sessions/guest"
+    yield shop.api, path
+    assert (await shop.api.delete(path)).status_code == 204
+    assert (await shop.api.get(path)).status_code == 404
 
 
-async def _delete(world: World, session_id: str) -> None:
-    async with world.daemon.client() as api:
-        with trio.move_on_after(PASSED):
-            with suppress(httpx.TransportError):
-                await api.delete(f"/api/whatsapp/sessions/{session_id}")
+async def dies(world: World, ask: Callable[[str], Awaitable[object]], path: str) -> None:
+    """Have *ask* end the daemon."""
+    with suppress(httpx.TransportError):
+        await ask(path)
+    await ends(world)
 
 
 # --- it fails where it stands -----------------------------------------------------------------------
