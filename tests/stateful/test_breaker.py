@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil, inf
+from math import ceil, floor, inf
 from random import Random
 from typing import Final
 
@@ -105,6 +105,9 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.account.until is not None)
     @rule()
     def its_wait_passes(self) -> None:
+        self._wait_passes()
+
+    def _wait_passes(self) -> None:
         """A moment before, it may not be asked; then it may."""
         assert self.account.until is not None
         tick = ceil(self.account.until / _TICK)
@@ -122,16 +125,16 @@ class BreakerMachine(RuleBasedStateMachine):
         self._pass(max(self.now, due if is_over else due - _TICK))
 
     def _pass(self, to: Fraction) -> None:
-        """Step by step, so that what is drawn by chance is seen when it is drawn."""
+        """Step by step, so that what is drawn by chance is seen while it is in force; and no sooner than it must be."""
         account = self.account
         while True:
             due = account.until if account.state is OPEN else account.hangs_at()
             if due is None or due > to:
                 break
-            self.now = max(self.now, due)
             if account.state is OPEN:
                 account.be(HALF_OPEN)
             elif account.out:
+                self.now = max(self.now, min(to, due + floor(account.open_times()[0])))
                 self._opens(due)
             elif account.its:
                 account.be(CLOSED)
@@ -177,6 +180,11 @@ class BreakerMachine(RuleBasedStateMachine):
             if (call := self._ask()) is not None:
                 self._record(call, ok=ok, slow=slow)
 
+    def _fail(self) -> None:
+        call = self._ask()
+        assert call is not None
+        self._record(call, ok=False, slow=False)
+
     @precondition(lambda self: any(self._unfinished()))
     @rule(data=st.data(), ok=st.booleans(), slow=st.booleans())
     def a_call_ends(self, data: st.DataObject, ok: bool, slow: bool) -> None:
@@ -219,17 +227,40 @@ class BreakerMachine(RuleBasedStateMachine):
             else:
                 account.be(CLOSED)
 
+    # --- what takes many steps ----------------------------------------------------------------------
+
+    @precondition(lambda self: self.account.state in (CLOSED, OPEN))
+    @rule(times=st.sampled_from([0, 0, 0, 1, 7]), trials=st.integers(0, TRIALS))
+    def an_outage(self, times: int, trials: int) -> None:
+        """It opens, fails so often when it is tried, and is on trial then."""
+        while self.account.state is CLOSED:
+            self._fail()
+        for _ in range(times):
+            self._wait_passes()
+            self._fail()
+        self._wait_passes()
+        for _ in range(trials):
+            self._ask()
+
+    @precondition(lambda self: self.account.state is HALF_OPEN)
+    @rule(ends=st.lists(st.sampled_from(["well", "slowly", "given back"]), min_size=1, max_size=TRIALS))
+    def trials_end(self, ends: list[str]) -> None:
+        for end, call in zip(ends, self.account.out, strict=False):
+            if end == "given back":
+                self.breaker.release(call.permit)
+                call.given_back = True
+            else:
+                self._record(call, ok=True, slow=end == "slowly")
+
     # --- a person -----------------------------------------------------------------------------------
 
-    @rule()
-    def a_person_isolates_it(self) -> None:
-        self.breaker.isolate()
-        self.account.be(ISOLATED)
-
-    @rule()
-    def a_person_closes_it(self) -> None:
-        self.breaker.close()
-        self.account.be(CLOSED)
+    @rule(isolates=st.booleans())
+    def a_person_decides(self, isolates: bool) -> None:
+        if isolates:
+            self.breaker.isolate()
+        else:
+            self.breaker.close()
+        self.account.be(ISOLATED if isolates else CLOSED)
 
     # --- what must be true --------------------------------------------------------------------------
 
