@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "actors": WORDS | {"failpoints", "providers.base", "store.files", "store.spool", "store.store", "flow"},
     "supervisor": WORDS
     | {"actors", "content", "failpoints", "gauges", "providers.base", "providers.management", "flow.event"}
-    | {"store.files", "store.spool", "store.store"},
+    | {"store.doubts", "store.files", "store.spool", "store.store"},
     "http": WORDS
     | {"supervisor", "content", "validation", "config", "store.store", "flow.event"}
     | {"providers.base", "providers.management"},

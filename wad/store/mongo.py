@@ -59,6 +59,7 @@ T = TypeVar("T")
 Document = dict[str, Any]
 
 _BUDGET: Final = 5.0  # seconds for one operation, repetitions included; then 503
+_PING: Final = 1.5  # for the question whether it is there: who asks has a load balancer waiting
 _CONNECTIONS: Final = 32  # of the pool: 31 reads at once, and the one commit that never queues behind them
 
 #: What the URI does not say.
@@ -131,21 +132,24 @@ class MongoEngine:
         return await self._run(work, self._writing)
 
     async def ping(self) -> None:
-        await self._run(lambda: self._client.admin.command("ping"), self._reading)
+        await self._run(lambda: self._client.admin.command("ping"), self._reading, min(_PING, self._budget))
 
     async def close(self) -> None:
         await self._threads.run(self._client.close, self._writing)
 
     # --- threads, and time
 
-    async def _run(self, work: Callable[[], T], limiter: trio.CapacityLimiter) -> T:
+    async def _run(
+        self, work: Callable[[], T], limiter: trio.CapacityLimiter, budget: float | None = None
+    ) -> T:
         """*work* in a thread. The deadline is for the wait for a thread: one that runs is never abandoned."""
-        with trio.move_on_after(self._budget):
-            return await self._threads.run(partial(self._within_budget, work), limiter)
+        seconds = self._budget if budget is None else budget
+        with trio.move_on_after(seconds):
+            return await self._threads.run(partial(self._within, seconds, work), limiter)
         raise StoreUnavailable("MongoDB: every connection is busy", retry_after=2.0)
 
-    def _within_budget(self, work: Callable[[], T]) -> T:
-        deadline = time.monotonic() + self._budget
+    def _within(self, seconds: float, work: Callable[[], T]) -> T:
+        deadline = time.monotonic() + seconds
         wait = 0.05
         while True:
             try:
