@@ -97,7 +97,7 @@ async def download(api: Api, exchange: Exchange) -> Answer:
     if media.state is MediaState.STORED and media.sha256 is not None:
         tag = {"ETag": f'"{media.sha256}"'}
         if exchange.request.if_none_match.contains_weak(media.sha256):
-            return Answer(b"", 304, tag)
+            return Answer(b"", 304, tag, _UNKNOWN if media.is_suspect else _mime(media.mime_type))
     async with AsyncExitStack() as opening:
         content = await opening.enter_async_context(api.sessions.calls.download(media))
         body = FileBody(content, opening.pop_all())
@@ -110,7 +110,7 @@ def _mime(mime_type: str) -> str:
 
 
 def _file_headers(media: Media, content: MediaContent) -> dict[str, str]:
-    name = media.filename or media.media_id
+    name = media.filename or media.media_id + (mimetypes.guess_extension(_mime(content.mime_type)) or "")
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
         "Content-Security-Policy": "sandbox; default-src 'none'",
