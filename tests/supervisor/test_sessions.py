@@ -22,7 +22,7 @@ from wad.errors import (
     Verdict,
 )
 from wad.events import ActorCrashed
-from wad.models import Credentials, DesiredState, Idempotency, MessageState, SessionId, SessionState
+from wad.models import Credentials, DesiredState, Idempotency, MessageState, SessionId, SessionState, ids
 from wad.store.store import Retention
 from wad.supervisor.policy import RestartPolicy
 from wad.supervisor.sending import Sent
@@ -545,3 +545,28 @@ async def test_changes_at_once_are_made_one_after_the_other(autojump_clock: Mock
         [found] = sessions.actors.of_account("simulated", "another")
         assert found.session is session
         assert not sessions.actors.of_account("simulated", "shop")
+
+
+async def test_what_comes_after_a_clock_was_set_back_is_newer_all_the_same(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists, the order of a chat and listeners that resume go by `seq`; a restart may find the time before them."""
+    house, seqs = House(), []
+    for ahead in (3600, 0):
+        monkeypatch.setattr(ids, "_last_ns", 0)
+        monkeypatch.setattr(ids, "time", _Clock((1_800_000_000 + ahead) * 10**9))
+        async with house.run() as sessions:
+            if not seqs:
+                await shop(sessions)
+            sent = (await sessions.messages.send(draft())).message
+            await sessions.messages.wait_for(sent, 10)
+            seqs.append(sent.seq)
+    assert seqs[1] > seqs[0]
+
+
+class _Clock:
+    def __init__(self, ns: int) -> None:
+        self._ns = ns
+
+    def time_ns(self) -> int:
+        return self._ns

@@ -14,6 +14,7 @@ from wad.models.ids import (
     new_rev,
     next_seq,
     reply_message_id,
+    seqs_after,
     utc_now,
 )
 from wad.models.inbound import (
@@ -122,6 +123,7 @@ __all__ = [
     "next_seq",
     "number_in",
     "reply_message_id",
+    "seqs_after",
     "sha256_digests",
     "utc_now",
     "with_status",

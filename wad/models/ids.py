@@ -27,10 +27,16 @@ _last_ns = 0
 
 
 def next_seq() -> int:
-    """A number that grows with every call and, across restarts, with the wall clock: nanoseconds since 1970."""
+    """A number that grows with every call: nanoseconds since 1970 by the wall clock, or where that went back one more."""
     global _last_ns  # noqa: PLW0603  one counter a process is the point
     _last_ns = max(time.time_ns(), _last_ns + 1)
     return _last_ns
+
+
+def seqs_after(seq: int) -> None:
+    """Have every `next_seq` be above *seq*, which an earlier life may have given while its clock was ahead of ours."""
+    global _last_ns  # noqa: PLW0603
+    _last_ns = max(_last_ns, seq)
 
 
 def new_message_id() -> MessageId:

@@ -8,6 +8,7 @@ answer in time, but for the `patient()` view, which waits. A call that is cancel
 from __future__ import annotations
 
 from wad.models import SessionId
+from wad.store.base import Query
 from wad.store.bulks import BulkStore
 from wad.store.conversations import ConversationStore
 from wad.store.keeping import KeepingStore, Retention
@@ -24,6 +25,14 @@ class Store(
     SessionStore, KeyStore, BulkStore, ListStore, ConversationStore, ParkedStore, MediaStore, KeepingStore
 ):
     """All of it over one engine. Made by `wad.store.open.open_store`, or directly over a prepared engine."""
+
+    async def newest_seq(self) -> int:
+        """The highest `seq` there is; 0 where there is nothing."""
+        newest = [0]
+        for table in ("messages", "inbox", "events"):
+            query = Query(table=table, order="seq", descending=True, limit=1, columns=("seq",))
+            newest += [int(row["seq"]) for row in await self._find(query)]
+        return max(newest)
 
     async def sessions_with_work(self) -> set[SessionId]:
         """Those with open messages, open inbox rows, parked statuses or files that are to be fetched."""

@@ -33,6 +33,7 @@ from wad.models import (
     ShopId,
     Status,
     new_rev,
+    seqs_after,
 )
 from wad.providers.base import Capabilities, ProviderKind
 from wad.store.store import Retention
@@ -118,6 +119,7 @@ class Sessions:
     async def restore(self) -> None:
         """Bring back every stored session. Touches no network: what is wanted connected connects by itself."""
         store = self._services.patient
+        seqs_after(await store.newest_seq())
         self._of = await store.count_sessions()
         busy = await store.sessions_with_work()
         async for page in store.all_sessions():
