@@ -151,7 +151,10 @@ class Load:
                 else:
                     self.refused[answer.status_code] += 1
                     self.refusals.append(answer.text)
-                    if answer.status_code not in (429, 503) or "Retry-After" not in answer.headers:
+                    # (408: its body had come while the process stood still.)
+                    if answer.status_code not in (408, 429, 503) or (
+                        answer.status_code != 408 and "Retry-After" not in answer.headers
+                    ):
                         self.wrong.append(f"{answer.status_code} {answer.text}")
             await trio.sleep(self._pause)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import trio
@@ -20,19 +21,21 @@ async def garbled(world: World, load: Load) -> None:
     message_id = await shop.taken("not for the network", sendAt=later)
     world.kill()
 
-    def spoil() -> None:
-        with sqlite3.connect(world.data_dir / "wad.db") as db:
-            changed = db.execute(
-                "UPDATE messages SET body = zeroblob(length(body)) WHERE messageId = ?", (message_id,)
-            )
-            assert changed.rowcount == 1
-        db.close()
+    def put(body: bytes | None) -> bytes:
+        """Have *body*, or nothing but zeros, in the place of what is returned."""
+        with closing(sqlite3.connect(world.data_dir / "wad.db")) as db, db:
+            [was] = db.execute("SELECT body FROM messages WHERE messageId = ?", (message_id,)).fetchone()
+            new = bytes(len(was)) if body is None else body
+            db.execute("UPDATE messages SET body = ? WHERE messageId = ?", (new, message_id))
+        return bytes(was)
 
-    await trio.to_thread.run_sync(spoil)
+    was = await trio.to_thread.run_sync(put, None)
     await world.start()
-    await trio.sleep(8)
-    answer = await shop.api.get(f"/api/whatsapp/messages/{message_id}")
-    assert answer.status_code != 500, answer.text
+    await shop.until(message_id, "failed")
+    assert (await shop.message(message_id))["error"]["code"] == "unreadable"
+    world.kill()
+    await trio.to_thread.run_sync(put, was)  # or every row to come would find it
+    await world.start()
 
 
 @fault("a log with a torn end", stores=["sqlite"])
