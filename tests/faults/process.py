@@ -185,15 +185,15 @@ fault("a bug at flow.answered", logs=["actor_crashed"], inbound=["dead"])(failin
 # --- it stands still --------------------------------------------------------------------------------
 
 
-@fault("SIGSTOP, SIGCONT")
+@fault("SIGSTOP, SIGCONT", missed=True)
 async def frozen(world: World, load: Load) -> None:
-    """For longer than any lease: whatever it held is another's by then, if there was another."""
+    """For longer than any lease, and than Twilio waits: who stands still does not know what was given up on."""
     world.daemon.signal(signal.SIGSTOP)
     await trio.sleep(STILL)
     world.daemon.signal(signal.SIGCONT)
 
 
-@fault("SIGSTOP at send.claimed, SIGCONT")
+@fault("SIGSTOP at send.claimed, SIGCONT", missed=True)
 async def frozen_before_the_wire(world: World, load: Load) -> None:
     assert await world.stop() == 0
     await world.start(WAD_FAILPOINT="send.claimed:pause:3")
