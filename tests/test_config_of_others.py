@@ -38,7 +38,7 @@ def test_its_section_is_read_by_its_own_model(tmp_path: Path) -> None:
     config = loaded(tmp_path, "providers: {dove: {colour: grey, timeout: 2s, key: 'env:KEY'}}", KEY="canary")
     section = config.providers.of("dove", Dove)
     assert isinstance(section, Dove)
-    assert (section.colour, section.timeout, section.rate) == ("grey", 2.0, 80)
+    assert (section.colour, section.timeout, section.rate) == ("grey", 2.0, None)
     assert "canary" in config.secret_values()
     assert "canary" not in repr(config)
 
