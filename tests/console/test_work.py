@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from tests.console.conftest import Desk, World
 
 ANA = "+5215512345678"
@@ -281,7 +283,8 @@ def test_a_scheduled_message_can_be_stopped(desk: Desk, world: World) -> None:
     """Until it goes out."""
     page = desk.page
     world.session("later")
-    body = {"sessionId": "later", "to": ANA, "text": "mañana", "sendAt": "2030-01-01T00:00:00Z"}
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    body = {"sessionId": "later", "to": ANA, "text": "mañana", "sendAt": tomorrow}
     message = world.api("POST", "/send", json=body)["messageId"]
     desk.open(f"#/messages/{message}")
     desk.expect(page.locator(".now .chip")).to_have_text("scheduled")
