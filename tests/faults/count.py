@@ -116,7 +116,8 @@ async def count(world: World, load: Load, allowed: Allowed, counters: Counters) 
     tally.inbound = len(theirs)
     tally.unknown = sum(m["status"] == "unknown" for m in ours.values())
     _check_outbound(tally, load, ours, wires, allowed)
-    _check_inbound(tally, ours, theirs, came, allowed)
+    _check_inbound(tally, ours, theirs, came, allowed, world.seen.given_up)
+    world.seen.given_up |= {each.text for each in came} - {_text(m) for m in theirs}
     _check_order(tally, ours, wires)
     _check_their_order(tally, theirs, frames)
     await _check_metrics(world, tally, messages, counters)
@@ -286,12 +287,14 @@ def _check_inbound(
     theirs: list[dict[str, Any]],
     came: list[Came],
     allowed: Allowed,
+    given_up: set[str],
 ) -> None:
+    """*given_up*: what earlier rows excused, and the next start reads from the provider's list."""
     rows = Counter(_text(m) for m in theirs)
     acknowledged = {each.text for each in came if each.acknowledged}
     tally.lost += tally.found("acknowledged, and not there", acknowledged - rows.keys())
     tally.twice += tally.found("came in twice", (text for text, times in rows.items() if times > 1))
-    tally.found("came from nowhere", rows.keys() - {each.text for each in came})
+    tally.found("came from nowhere", rows.keys() - {each.text for each in came} - given_up)
     # A provider that repeats has told everything in the end, and of the others the list was read.
     said_for_sure = {each.text for each in came if each.repeats or not allowed.missed}
     tally.lost += tally.found("said, and never taken", said_for_sure - rows.keys())

@@ -52,6 +52,9 @@ class Seen:
     entries: int = 0  # of the sandbox's ledger
     frames: set[tuple[str, str]] = field(default_factory=set)  # of WhatsApp Web's record
     log: int = 0  # bytes
+    given_up: set[str] = field(
+        default_factory=set
+    )  # texts that a provider gave up on, and that may still come in
 
 
 @dataclass
