@@ -313,6 +313,7 @@ class Workers:
         "_quiet",
         "_running",
         "_stopped",
+        "_taken",
         "_wait",
         "_wake",
         "_work",
@@ -326,13 +327,18 @@ class Workers:
         concurrency: int,
         gate: Callable[[float], float] = lambda _now: 0.0,
         wait: Callable[[float, str], float] = lambda _now, _number: 0.0,
+        taken: Callable[[Pending], None] = lambda _item: None,
     ) -> None:
-        """*gate* says for how many seconds nothing at all may go (0: go on, inf: until woken); *wait*, of one number."""
+        """*gate* says for how many seconds nothing at all may go (0: go on, inf: until woken); *wait*, of one number.
+
+        *taken* hears of each item before another one is taken; `work` begins later.
+        """
         self._lanes = lanes
         self._work = work
         self._concurrency = concurrency
         self._gate = gate
         self._wait = wait
+        self._taken = taken
         self._in_hand = 0
         self._running = False
         self._stopped = False
@@ -381,6 +387,7 @@ class Workers:
             wait = partial(self._wait, now)
             if pause <= 0 and not full and (item := self._lanes.take(now, wait)) is not None:
                 self._in_hand += 1
+                self._taken(item)
                 nursery.start_soon(self._one, item)
                 continue
             until = now + pause if pause > 0 else inf if full else self._lanes.wake_at(now, wait)

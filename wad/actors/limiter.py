@@ -115,9 +115,9 @@ class Limiter:
         if self._pair_interval is not None and not group:
             self._count_pair(chat, now)
 
-    def wait(self, now: float) -> float:
-        """Seconds until this number may send anything at all. Takes nothing."""
-        return max(seconds for seconds, _ in self._number(now))
+    def wait(self, now: float, *, ahead: int = 0) -> float:
+        """Seconds until this number may send anything at all, after *ahead* others. Takes nothing."""
+        return max(seconds for seconds, _ in self._number(now, ahead))
 
     def why(self, chat: ChatId, now: float, *, group: bool = False, marketing: bool = False) -> str | None:
         """What `reserve` would wait for longest: a short, public word. None: for nothing."""
@@ -204,10 +204,10 @@ class Limiter:
         wait, reason = max(waits)
         return (wait, reason) if wait > 0 else (0.0, None)
 
-    def _number(self, now: float) -> list[tuple[float, str]]:
+    def _number(self, now: float, ahead: int = 0) -> list[tuple[float, str]]:
         """What the number itself has to wait for; 0 where it does not."""
         self._earn_until(now)
-        missing = 1 - self._tokens
+        missing = 1 + ahead - self._tokens
         seconds = missing / (self._rate * self._factor) if missing > _CLOSE else 0.0
         return [
             (_left(self._paused_until, now), "number_paused"),

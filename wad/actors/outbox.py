@@ -43,6 +43,7 @@ from wad.models import (
     Priority,
     Session,
     given_up,
+    number_in,
 )
 from wad.providers.base import Accepted, Connection, ProviderKind
 
@@ -89,8 +90,11 @@ class Outbox:
             self._work,
             concurrency=services.limits.send_concurrency,
             gate=self._gate,
-            wait=self.pacing.wait_of,
+            wait=self._wait_of,
+            taken=self._taken,
         )
+        #: Those that were taken and have no turn yet, with their numbers: a turn that they may have is nobody else's.
+        self._deciding: dict[MessageId, str] = {}
         self._bodies: dict[MessageId, OutboundMessage] = {}
         self._doubtful: set[MessageId] = set()
         #: Messages being written to the store right now, by whether they are bulk: they count for the queue's bound.
@@ -337,6 +341,14 @@ class Outbox:
         self._watch_breaker(now)
         return max(self.breaker.wait(now), self.pacing.wait(now))
 
+    def _wait_of(self, now: float, number: str) -> float:
+        """Not one more is taken than there are turns: whoever came first among more of them would be left to chance."""
+        ahead = sum(1 for each in self._deciding.values() if each == number)
+        return self.pacing.wait_of(now, number, ahead=ahead)
+
+    def _taken(self, item: Pending) -> None:
+        self._deciding[item.message_id] = number_in(item.chat)
+
     def _watch_breaker(self, now: float) -> None:
         """Tell when the breaker is in another state than when we last looked."""
         before, self._breaker_was = self._breaker_was, self.breaker.state(now)
@@ -347,7 +359,10 @@ class Outbox:
             )
 
     async def _work(self, item: Pending) -> None:
-        await self._deliver(item)
+        try:
+            await self._deliver(item)
+        finally:
+            self._deciding.pop(item.message_id, None)
         self.backlog.look()
 
     async def _deliver(self, item: Pending) -> None:
@@ -360,6 +375,7 @@ class Outbox:
             return
         match message.state:
             case MessageState.UNKNOWN:
+                self._deciding.pop(item.message_id, None)  # it takes no turn, and may take its time
                 await self._settle(item, message)
             case MessageState.SENDING:  # only after a crash in between: the result was never recorded
                 self.lanes.done(item)
@@ -419,6 +435,7 @@ class Outbox:
         pause = self.breaker.wait(clock)
         if pause <= 0:
             pause, why = self.pacing.reserve(message, clock)
+            self._deciding.pop(item.message_id, None)
         permit = self.breaker.permit(clock) if pause <= 0 else None
         if permit is None:
             self._keep(message)

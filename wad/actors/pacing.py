@@ -72,9 +72,9 @@ class Pacing:
         pauses = self._services.pauses
         return pauses.wait(self._names().values(), now) if pauses else 0.0
 
-    def wait_of(self, now: float, number: str) -> float:
-        """Seconds until *number* may send anything, the account aside."""
-        return self.of(number).wait(now)
+    def wait_of(self, now: float, number: str, *, ahead: int = 0) -> float:
+        """Seconds until *number* may send anything after *ahead* others, the account aside."""
+        return self.of(number).wait(now, ahead=ahead)
 
     def soonest(self, now: float) -> float:
         """Seconds until some number may send."""
