@@ -6,6 +6,7 @@ import itertools
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -24,6 +25,11 @@ _phones = itertools.count(1)
 def a_phone() -> str:
     """Of a customer whom nobody has written to yet."""
     return f"+521557{next(_phones):07}"
+
+
+def in_a_month() -> str:
+    """Later than any test lasts, and sooner than a `sendAt` may be at most."""
+    return (datetime.now(UTC) + timedelta(days=30)).isoformat()
 
 
 class Shop:

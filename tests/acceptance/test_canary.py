@@ -18,7 +18,7 @@ import httpx
 import trio
 
 from tests.acceptance.daemon import Daemon
-from tests.acceptance.shop import API, Shop, a_phone, until
+from tests.acceptance.shop import API, Shop, a_phone, in_a_month, until
 from tests.acceptance.town import Town, all_messages, running, town
 from wad.sandbox.envelope import encode, signatures
 
@@ -210,7 +210,7 @@ async def _send_everything(its: Shop, canaries: Canaries) -> None:
         answer = await its.api.post(f"{API}/send", json={"sessionId": "canary", "to": to, **content})
         assert answer.status_code == 202, answer.text
         await its.until(answer.json()["messageId"], "read", "failed")
-    scheduled = await its.taken(text("scheduled"), to, sendAt="2030-01-01T00:00:00Z")
+    scheduled = await its.taken(text("scheduled"), to, sendAt=in_a_month())
     await its.api.post(f"{API}/messages/{scheduled}/cancel")
     key = canaries.secret("idempotency key")
     del canaries.secrets["idempotency key"]  # it is the caller's own word, and stands in the store as it is

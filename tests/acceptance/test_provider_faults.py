@@ -216,9 +216,9 @@ async def test_every_fault_has_its_state_its_code_and_its_answer(tmp_path: Path)
         metrics = await daemon.metrics()
     throttled = {
         scope: metrics[f'wad_throttled_total{{provider="cloud_api",scope="{scope}"}}']
-        for scope in ("number", "account", "pair")
+        for scope in ("number", "account", "app", "pair")
     }
-    assert throttled == {"number": 3, "account": 2, "pair": 1}
+    assert throttled == {"number": 3, "account": 1, "app": 1, "pair": 1}
     ends = {
         end: metrics[f'wad_message_outcomes_total{{outcome="{end}",provider="cloud_api"}}']
         for end in ("failed", "unknown")

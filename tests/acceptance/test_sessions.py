@@ -11,7 +11,7 @@ import httpx
 import trio
 
 from tests.acceptance.daemon import crashes
-from tests.acceptance.shop import API, TAKEN, Shop, a_phone, shop, until, walk
+from tests.acceptance.shop import API, TAKEN, Shop, a_phone, in_a_month, shop, until, walk
 from tests.acceptance.town import all_messages, running, town
 
 
@@ -126,7 +126,7 @@ async def deleted(its: Shop) -> None:
     """With sends in hand and customers writing: it is gone, all of it, and its id is free again."""
     await its.fault("delay", seconds=1, after="accept", times=3)
     in_hand = [await its.taken(f"in hand {n}") for n in range(3)]
-    waiting = await its.taken("scheduled", sendAt="2030-01-01T00:00:00Z", key="a-key")
+    waiting = await its.taken("scheduled", sendAt=in_a_month(), key="a-key")
     await its.writes(a_phone(), "is anybody there?")
     await until(its.sends, lambda sends: len(sends) >= 4, what="those in hand, and the answer")
     gone = await its.api.delete(its.path)
