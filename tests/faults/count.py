@@ -116,7 +116,7 @@ async def count(world: World, load: Load, allowed: Allowed, counters: Counters) 
     tally.inbound = len(theirs)
     tally.unknown = sum(m["status"] == "unknown" for m in ours.values())
     _check_outbound(tally, load, ours, wires, allowed)
-    _check_inbound(tally, ours, theirs, came, allowed, world.seen.given_up)
+    _check_inbound(tally, ours, theirs, came, allowed, given_up=world.seen.given_up)
     world.seen.given_up |= {each.text for each in came} - {_text(m) for m in theirs}
     _check_order(tally, ours, wires)
     _check_their_order(tally, theirs, frames)
@@ -287,6 +287,7 @@ def _check_inbound(
     theirs: list[dict[str, Any]],
     came: list[Came],
     allowed: Allowed,
+    *,
     given_up: set[str],
 ) -> None:
     """*given_up*: what earlier rows excused, and the next start reads from the provider's list."""
